@@ -1,0 +1,90 @@
+//! Getting in, and being told clearly why not.
+
+use usher_bus::{BusError, Credentials, Nats, Settings};
+use usher_testkit::skip_without_servers;
+
+use crate::{PATIENCE, chain, eventually, message, quick};
+
+const USERS: &str = r#"authorization { users: [{ user: "ada", password: "hunter2/x" }] }"#;
+const TOKEN: &str = r#"authorization { token: "t0psecret" }"#;
+
+fn user(password: &str) -> Credentials {
+    Credentials::User { user: "ada".into(), password: password.to_owned().into() }
+}
+
+async fn attempt(url: &str, credentials: Credentials) -> Result<Nats, BusError> {
+    Nats::connect(Settings { credentials, ..quick(url) }).await
+}
+
+#[tokio::test]
+async fn user_and_password_from_settings_or_url_open_the_door() {
+    skip_without_servers!();
+    let server = usher_testkit::nats::Nats::start_with(USERS).await.unwrap();
+    attempt(&server.url(), user("hunter2/x")).await.unwrap().ensure_streams().await.unwrap();
+    let with_user = server.url().replace("nats://", "nats://ada:hunter2%2Fx@");
+    let nats = attempt(&with_user, Credentials::None).await.unwrap();
+    assert!(nats.is_connected());
+    assert!(!format!("{nats:?}").contains("hunter2"), "{nats:?}");
+}
+
+#[tokio::test]
+async fn a_token_opens_the_door() {
+    skip_without_servers!();
+    let server = usher_testkit::nats::Nats::start_with(TOKEN).await.unwrap();
+    attempt(&server.url(), Credentials::Token("t0psecret".to_owned().into())).await.unwrap();
+    let with_token = server.url().replace("nats://", "nats://t0psecret@");
+    attempt(&with_token, Credentials::None).await.unwrap();
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_named_without_being_shown() {
+    skip_without_servers!();
+    for (config, credentials, in_url) in [
+        (USERS, user("wr0ng"), "nats://ada:wr0ng@"),
+        (TOKEN, Credentials::Token("wr0ng".to_owned().into()), "nats://wr0ng@"),
+    ] {
+        let server = usher_testkit::nats::Nats::start_with(config).await.unwrap();
+        let url = server.url();
+        for (url, credentials) in
+            [(url.clone(), credentials), (url.replace("nats://", in_url), Credentials::None)]
+        {
+            let error = attempt(&url, credentials).await.unwrap_err();
+            assert!(matches!(error, BusError::Unauthorized { .. }), "{error:?}");
+            assert_eq!(chain(&error), format!("{} refused the credentials", server.url()));
+            assert!(!format!("{error:?}").contains("wr0ng"), "{error:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_server_is_an_error_with_url_and_cause_or_goes_on_in_the_background() {
+    skip_without_servers!();
+    let server = usher_testkit::nats::Nats::start().await.unwrap();
+    server.kill().await.unwrap();
+    let with_user = server.url().replace("nats://", "nats://ada:hunter2@");
+    let error = Nats::connect(quick(&with_user)).await.unwrap_err();
+    let text = chain(&error);
+    assert!(text.starts_with(&format!("cannot connect to {}: ", server.url())), "{text}");
+    assert!(text.contains("refused"), "{text}");
+    assert!(!format!("{text}{error:?}").contains("hunter2"), "{error:?}");
+
+    let settings = Settings { retry_on_initial_connect: true, ..quick(&server.url()) };
+    let nats = tokio::time::timeout(PATIENCE, Nats::connect(settings)).await.unwrap().unwrap();
+    assert!(!nats.is_connected());
+    assert!(matches!(nats.ensure_streams().await, Err(BusError::NotConnected)));
+    server.restart().await.unwrap();
+    eventually("connected", || async { nats.is_connected() }).await;
+    nats.ensure_streams().await.unwrap();
+    assert!(nats.publish_window(vec![message("usher.events.acme.x", "1", "{}")]).await[0].is_ok());
+    assert_eq!(nats.server_version().as_deref(), Some(server.version()));
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_refused_when_tls_is_required() {
+    skip_without_servers!();
+    let server = usher_testkit::nats::Nats::start().await.unwrap();
+    let mut settings = quick(&server.url());
+    settings.tls.required = true;
+    let error = Nats::connect(settings).await.unwrap_err();
+    assert!(matches!(error, BusError::Connect { .. }), "{error:?}");
+}

@@ -1,0 +1,162 @@
+//! The bodies about a customer.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+use usher_lifecycle::{
+    command::{CreateCustomer, CustomerPatch},
+    customer::{CustomerFields, CustomerStatus},
+    limits,
+    refusal::{Code, Refusal},
+};
+
+use super::field::{Field, members, missing};
+
+/// Longest text of a plan or a foreign id, in characters.
+const TEXT: usize = 255;
+/// Longest domain name (RFC 1035).
+const DOMAIN: usize = 253;
+/// Most bytes of `metadata` in one request, as JSON text: every event about the customer carries it.
+const METADATA_BYTES: usize = 32 * 1024;
+/// Deepest nesting within `metadata`.
+const METADATA_DEPTH: usize = 8;
+
+/// The nullable texts.
+const TEXTS: [&str; 9] = [
+    "slug",
+    "domain",
+    "plan",
+    "hubspot_company_id",
+    "hubspot_deal_id",
+    "stripe_customer_id",
+    "intercom_company_id",
+    "slack_channel_id",
+    "external_id",
+];
+pub(super) const KNOWN: [&str; 14] = [
+    "name",
+    "slug",
+    "domain",
+    "status",
+    "plan",
+    "mrr",
+    "monthly_orders",
+    "hubspot_company_id",
+    "hubspot_deal_id",
+    "stripe_customer_id",
+    "intercom_company_id",
+    "slack_channel_id",
+    "external_id",
+    "metadata",
+];
+
+/// The body of "create a customer".
+///
+/// # Errors
+/// The first fault of the body.
+pub fn create_customer(body: &Value) -> Result<CreateCustomer, Refusal> {
+    let mut given = patch_customer(body)?;
+    let mut text = |name| take(&mut given.texts, name);
+    let fields = CustomerFields {
+        slug: text("slug"),
+        domain: text("domain"),
+        plan: text("plan"),
+        hubspot_company_id: text("hubspot_company_id"),
+        hubspot_deal_id: text("hubspot_deal_id"),
+        stripe_customer_id: text("stripe_customer_id"),
+        intercom_company_id: text("intercom_company_id"),
+        slack_channel_id: text("slack_channel_id"),
+        external_id: text("external_id"),
+        name: given.name.ok_or_else(|| missing("name"))?,
+        status: given.status.unwrap_or(CustomerStatus::Onboarding),
+        mrr: given.mrr.flatten(),
+        monthly_orders: given.monthly_orders.flatten(),
+        // As in a patch, a null is a key that is not there.
+        metadata: given.metadata.unwrap_or_default().into_iter().filter(|(_, value)| !value.is_null()).collect(),
+    };
+    Ok(CreateCustomer { fields })
+}
+
+fn take(texts: &mut BTreeMap<&'static str, Option<String>>, name: &str) -> Option<String> {
+    texts.remove(name).flatten()
+}
+
+/// The body of "change a customer", a JSON merge patch; a null within `metadata` removes the key.
+///
+/// # Errors
+/// The first fault of the body.
+pub fn patch_customer(body: &Value) -> Result<CustomerPatch, Refusal> {
+    let mut patch = CustomerPatch::default();
+    for field in members(body)? {
+        if let Some(name) = TEXTS.into_iter().find(|name| *name == field.name) {
+            patch.texts.insert(name, field.nullable(text)?);
+            continue;
+        }
+        match field.name {
+            "name" => patch.name = Some(field.filled(limits::NAME)?),
+            "status" => patch.status = Some(field.one_of()?),
+            "mrr" => patch.mrr = Some(field.nullable(|it| it.amount())?),
+            "monthly_orders" => patch.monthly_orders = Some(field.nullable(|it| it.count())?),
+            "metadata" => patch.metadata = Some(metadata(&field)?),
+            _ => return Err(field.unrecognized(&KNOWN)),
+        }
+    }
+    Ok(patch)
+}
+
+fn text(field: &Field<'_>) -> Result<String, Refusal> {
+    match field.name {
+        "slug" => slug(field),
+        "domain" => domain(field),
+        "external_id" => field.external_id(),
+        _ => field.text(TEXT),
+    }
+}
+
+/// `[a-z0-9-]{1,63}`.
+fn slug(field: &Field<'_>) -> Result<String, Refusal> {
+    let slug = field.filled(63)?;
+    let fits = slug.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if fits { Ok(slug) } else { Err(field.refuse(Code::InvalidString, "a-z, 0-9 and - are allowed")) }
+}
+
+/// Lower-cased; names that differ in case only are one.
+fn domain(field: &Field<'_>) -> Result<String, Refusal> {
+    let domain = field.filled(DOMAIN)?;
+    let fits = domain.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '.');
+    if fits {
+        Ok(domain.to_lowercase())
+    } else {
+        Err(field.refuse(Code::InvalidString, "a domain name is wanted, like example.com"))
+    }
+}
+
+fn metadata(field: &Field<'_>) -> Result<Map<String, Value>, Refusal> {
+    for member in field.object()? {
+        limits::text(&member.path, member.name, TEXT)?;
+        storable(&member, member.value(), 1)?;
+    }
+    let size = field.value().to_string().len();
+    if size > METADATA_BYTES {
+        let message = format!("metadata has {size} bytes; at most {METADATA_BYTES} are allowed");
+        return Err(Refusal::field(Code::TooLong, "metadata", message));
+    }
+    Ok(field.value().as_object().cloned().unwrap_or_default())
+}
+
+/// No NUL in any text (Postgres cannot hold one), not too deep.
+fn storable(member: &Field<'_>, value: &Value, depth: usize) -> Result<(), Refusal> {
+    if depth > METADATA_DEPTH {
+        let message = format!("{} is nested more than {METADATA_DEPTH} levels deep", member.path);
+        return Err(Refusal::field(Code::TooLong, &*member.path, message));
+    }
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+        Value::String(text) => limits::text(&member.path, text, METADATA_BYTES).map(drop),
+        Value::Array(items) => items.iter().try_for_each(|item| storable(member, item, depth + 1)),
+        Value::Object(map) => map.iter().try_for_each(|(key, value)| {
+            limits::text(&member.path, key, TEXT)?;
+            storable(member, value, depth + 1)
+        }),
+    }
+}

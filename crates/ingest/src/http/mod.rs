@@ -1,0 +1,90 @@
+//! The HTTP API: requests in, one call of the store, answers out.
+//!
+//! Laws: every answer, also to what is no request of ours, has the error envelope or the object of the contract, and an
+//! `X-Request-Id`; a key that is revoked is refused on the very next request (it is looked up each time, nothing here
+//! remembers one); nothing is decided here that `lifecycle` decides. [`routes`] is the table of routes; each resource
+//! has a file of its own.
+
+mod auth;
+mod customers;
+mod error;
+mod events;
+mod health;
+mod idempotency;
+mod list;
+mod me;
+mod onboardings;
+mod payload;
+mod reminders;
+mod routes;
+mod serve;
+mod snooze;
+mod target;
+mod trace;
+mod users;
+mod write;
+
+use std::sync::Arc;
+
+use axum::{Router, middleware};
+use chrono::{DateTime, Utc};
+use tower_http::catch_panic::CatchPanicLayer;
+use usher_store::Store;
+
+pub use self::{
+    error::ApiError,
+    health::{Health, Readiness},
+    serve::serve,
+};
+
+/// Bytes of a body that are read by default: 1 MiB.
+pub const BODY_LIMIT: usize = 1024 * 1024;
+
+/// What the API is made of.
+#[derive(Clone)]
+pub struct App {
+    /// Where everything is.
+    pub store: Store,
+    /// The clock; asked once per request.
+    pub clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
+    /// Called after a commit that may have made a reminder due sooner. Must not block.
+    pub wake: Arc<dyn Fn() + Send + Sync>,
+    /// What `/readyz` tells beside the store. Must not block.
+    pub ready: Arc<dyn Fn() -> Readiness + Send + Sync>,
+    /// Most bytes of a body; more is 413.
+    pub body_limit: usize,
+}
+
+/// What the handlers share.
+#[derive(Clone)]
+struct Api(Arc<Inner>);
+
+struct Inner {
+    app: App,
+    in_flight: idempotency::InFlight,
+}
+
+impl std::ops::Deref for Api {
+    type Target = App;
+
+    fn deref(&self) -> &App {
+        &self.0.app
+    }
+}
+
+impl Api {
+    fn now(&self) -> DateTime<Utc> {
+        (self.clock)()
+    }
+}
+
+/// The whole API as a service.
+pub fn router(app: App) -> Router {
+    let api = Api(Arc::new(Inner { app, in_flight: idempotency::InFlight::default() }));
+    routes::table()
+        .fallback(error::route_not_found)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(CatchPanicLayer::custom(error::panicked))
+        .layer(middleware::from_fn(trace::request))
+        .with_state(api)
+}

@@ -1,0 +1,115 @@
+//! The body of a request: its bytes, bounded in size and time, and what else a POST brings.
+
+use std::time::Duration;
+
+use axum::{
+    body::Body,
+    extract::{FromRequest, Request},
+    http::{HeaderMap, StatusCode, header},
+};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+use usher_lifecycle::{Code, Refusal, limits::excerpt};
+
+use super::{Api, ApiError, idempotency::Key};
+use crate::body::parse_json;
+
+/// In how long the whole body must arrive.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How much of a body that is too large is read and thrown away, so that the caller gets to read the answer.
+const DRAIN: usize = 4 * 1024 * 1024;
+
+/// A body, and the `Idempotency-Key` if there is one.
+pub(super) struct Payload {
+    pub(super) bytes: Bytes,
+    pub(super) key: Option<Key>,
+}
+
+impl Payload {
+    /// The body as JSON.
+    pub(super) fn json(&self) -> Result<Value, Refusal> {
+        parse_json(&self.bytes)
+    }
+}
+
+impl FromRequest<Api> for Payload {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
+        let key = Key::of(&request)?;
+        let (parts, body) = request.into_parts();
+        let bytes = tokio::time::timeout(PATIENCE, read(body, api.body_limit));
+        let bytes = bytes.await.map_err(|_| unreadable("did not arrive in time"))??;
+        if !bytes.is_empty() {
+            json_or_nothing(&parts.headers)?;
+        }
+        Ok(Self { bytes, key })
+    }
+}
+
+async fn read(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    let (mut bytes, mut size) = (BytesMut::new(), 0_usize);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| unreadable("broke off"))?;
+        let Some(data) = frame.data_ref() else { continue };
+        size = size.saturating_add(data.len());
+        if size <= limit {
+            bytes.extend_from_slice(data);
+        } else if size > limit.saturating_add(DRAIN) {
+            break;
+        }
+    }
+    if size <= limit {
+        return Ok(bytes.freeze());
+    }
+    let message = format!("the body is larger than the {limit} bytes that are allowed");
+    Err(Refusal::new(Code::PayloadTooLarge, message).into())
+}
+
+fn unreadable(why: &str) -> ApiError {
+    Refusal::new(Code::InvalidJson, format!("the body {why}")).into()
+}
+
+/// A content type may be left out; one that is there must be JSON.
+fn json_or_nothing(headers: &HeaderMap) -> Result<(), ApiError> {
+    let Some(given) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let given = given.to_str().unwrap_or_default();
+    let media = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let json = media == "application/json" || (media.starts_with("application/") && media.ends_with("+json"));
+    if json {
+        return Ok(());
+    }
+    let message = format!("the content type is {}; application/json is wanted", excerpt(given));
+    Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_json_is_json() {
+        for (text, fits) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("application/merge-patch+json", true),
+            ("text/json", false),
+            ("application/x-www-form-urlencoded", false),
+            ("", false),
+        ] {
+            let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(text))]);
+            assert_eq!(json_or_nothing(&headers).is_ok(), fits, "{text}");
+        }
+        assert!(json_or_nothing(&HeaderMap::new()).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_body_of_exactly_the_limit_is_read_and_one_more_byte_is_not() {
+        let of = |size: usize| read(Body::from(vec![b'x'; size]), 10);
+        assert_eq!(of(10).await.map(|bytes| bytes.len()), Ok(10));
+        assert_eq!(of(11).await.map_err(|error| error.status()), Err(StatusCode::PAYLOAD_TOO_LARGE));
+    }
+}

@@ -1,0 +1,29 @@
+//! THE table of routes.
+
+use axum::{
+    Router,
+    routing::{get, post},
+};
+
+use super::{Api, customers, events, health, me, onboardings, reminders, snooze, users};
+
+pub(super) fn table() -> Router<Api> {
+    Router::new()
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/api/v1/health", get(health::health))
+        .route("/api/v1/me", get(me::show))
+        .route("/api/v1/customers", get(customers::list).post(customers::create))
+        .route("/api/v1/customers/{id}", get(customers::show).patch(customers::change).delete(customers::delete))
+        .route("/api/v1/customers/{id}/onboardings", get(onboardings::list_of_customer))
+        .route("/api/v1/onboardings", get(onboardings::list).post(onboardings::create))
+        .route(
+            "/api/v1/onboardings/{id}",
+            get(onboardings::show).patch(onboardings::change).delete(onboardings::delete),
+        )
+        .route("/api/v1/onboardings/{id}/events", get(events::timeline))
+        .route("/api/v1/onboardings/{id}/reminders", get(reminders::ledger).post(reminders::remind))
+        .route("/api/v1/onboardings/{id}/snooze", post(snooze::begin).delete(snooze::end))
+        .route("/api/v1/users", get(users::list).post(users::create))
+        .route("/api/v1/users/{id}", get(users::show).patch(users::change).delete(users::delete))
+}

@@ -1,0 +1,4 @@
+//! The way in: what upstream systems ask for, read, checked for form, and handed to the store.
+
+pub mod body;
+pub mod http;

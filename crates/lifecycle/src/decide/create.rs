@@ -1,0 +1,102 @@
+//! Creating an onboarding: in any phase and any state, one event.
+
+use alloc::{format, vec};
+
+use chrono::{DateTime, Utc};
+
+use super::{Book, Decision, Record};
+use crate::{
+    command::CreateOnboarding,
+    event::{Event, EventKind},
+    id::WorkspaceId,
+    onboarding::{Hidden, Onboarding, Reminded, Roles},
+    phase::Phase,
+    refusal::{Code, Refusal},
+    reminder::{calendar, schedule},
+    state::State,
+};
+
+pub(super) fn onboarding(
+    create: &CreateOnboarding,
+    workspace_id: WorkspaceId,
+    livemode: bool,
+    book: Book<'_>,
+    now: DateTime<Utc>,
+) -> Result<Decision, Refusal> {
+    let (customer_id, customer) = book.references.customer.ok_or_else(|| Refusal {
+        field: Some("customer_id".into()),
+        ..Refusal::not_found(Code::CustomerNotFound, "customer", &create.customer)
+    })?;
+    let template_id = match &create.template {
+        None => None,
+        Some(named) => Some(book.references.template.ok_or_else(|| unknown_template(named))?),
+    };
+    let mut roles = Roles::default();
+    for (role, named) in &create.roles {
+        roles.set(*role, Some(book.references.user(*role, named)?));
+    }
+    let started_at = create.started_at.unwrap_or(now);
+    not_in_future(started_at, now)?;
+    let phase = create.phase.unwrap_or(Phase::BeforeGettingStarted);
+    let state = create.state.unwrap_or(State::Active);
+    let mut onboarding = Onboarding {
+        id: book.references.onboarding_id(now),
+        workspace_id,
+        livemode,
+        display_id: book.references.display_id,
+        customer_id,
+        template_id,
+        phase,
+        state,
+        started_at,
+        completed_at: phase.is_terminal().then_some(now),
+        target_launch_date: create.target_launch_date,
+        roles,
+        notes: create.notes.clone(),
+        waiting_since: (state == State::Waiting).then_some(now),
+        wizard_completed_at: None,
+        reminder_email: create.reminder_email.unwrap_or(true),
+        reminder_slack: create.reminder_slack.unwrap_or(true),
+        reminder_frequency_days: create.reminder_frequency_days.unwrap_or(1),
+        snoozed_until: None,
+        external_id: create.external_id.clone(),
+        created_at: now,
+        updated_at: now,
+        version: 1,
+        hidden: Hidden {
+            cadence_base: calendar::local_date(&book.rules.policy.time_zone, started_at),
+            phase_entered_at: now,
+            idle_since: state.is_idle().then_some(now),
+            idle_seconds: 0,
+            target_shifts: 0,
+            deleted_at: None,
+        },
+        reminders: Reminded::default(),
+    };
+    let schedule = schedule::reschedule(book.rules, &mut onboarding, Some(customer), now);
+    Ok(Decision {
+        record: Record::Onboarding(onboarding),
+        events: vec![Event::plain(EventKind::OnboardingCreated)],
+        schedule,
+        remind: None,
+    })
+}
+
+pub(super) fn unknown_template(named: &str) -> Refusal {
+    Refusal::field(
+        Code::UnknownTemplate,
+        "template_id",
+        format!("template_id names no template: {}", crate::limits::excerpt(named)),
+    )
+}
+
+pub(super) fn not_in_future(started_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Refusal> {
+    if started_at <= now {
+        return Ok(());
+    }
+    Err(Refusal::field(
+        Code::TooBig,
+        "started_at",
+        format!("started_at is {started_at:?}, which is in the future; now is {now:?}"),
+    ))
+}

@@ -1,0 +1,122 @@
+//! The limits of what callers may send, each checked in one place, with the words of the refusal.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+};
+
+use chrono::{DateTime, Datelike, SubsecRound, Utc};
+
+use crate::refusal::{Code, Refusal};
+
+/// Longest name, in characters.
+pub const NAME: usize = 255;
+/// Longest e-mail address, in bytes (RFC 5321).
+pub const EMAIL: usize = 254;
+/// Longest notes, in characters.
+pub const NOTES: usize = 10_000;
+/// Longest reason of a change, in characters.
+pub const REASON: usize = 1_000;
+/// Longest external id, in characters.
+pub const EXTERNAL_ID: usize = 255;
+/// Longest rhythm of reminders, in days.
+pub const FREQUENCY_DAYS: i64 = 365;
+
+/// The value as it may stand in a message: quoted, cut after 64 characters.
+pub fn excerpt(value: &str) -> String {
+    let short: String = value.chars().take(64).collect();
+    if short.len() < value.len() { format!("{short:?}...") } else { format!("{short:?}") }
+}
+
+/// Text of at most `max` characters, without NUL (Postgres cannot hold one).
+pub fn text(field: &str, value: &str, max: usize) -> Result<String, Refusal> {
+    if value.contains('\0') {
+        return Err(Refusal::field(
+            Code::InvalidString,
+            field,
+            format!("{field} must not contain a NUL character"),
+        ));
+    }
+    let count = value.chars().count();
+    if count > max {
+        return Err(Refusal::field(
+            Code::TooLong,
+            field,
+            format!("{field} has {count} characters; at most {max} are allowed"),
+        ));
+    }
+    Ok(value.to_string())
+}
+
+/// Like [`text`], and not empty or blank.
+pub fn filled(field: &str, value: &str, max: usize) -> Result<String, Refusal> {
+    if value.trim().is_empty() {
+        return Err(Refusal::field(Code::TooSmall, field, format!("{field} must not be empty")));
+    }
+    text(field, value, max)
+}
+
+/// An e-mail address, lower-cased: one `@` outside quotes, no spaces or control characters, at most 254 bytes.
+pub fn email(field: &str, value: &str) -> Result<String, Refusal> {
+    let bad =
+        |why: &str| Refusal::field(Code::InvalidString, field, format!("{field} {} {why}", excerpt(value)));
+    if value.len() > EMAIL {
+        return Err(Refusal::field(Code::TooLong, field, format!("{field} is longer than {EMAIL} bytes")));
+    }
+    let (local, domain) = value.rsplit_once('@').ok_or_else(|| bad("is no e-mail address: it has no @"))?;
+    let quoted = local.len() >= 3 && local.starts_with('"') && local.ends_with('"');
+    if value.chars().any(char::is_control)
+        || local.is_empty()
+        || local.len() > 64
+        || (!quoted
+            && (local.contains(['@', '"', '(', ')', '<', '>', ',', ';', ':', '\\', '[', ']'])
+                || local.contains(char::is_whitespace)))
+        || (!quoted && (local.starts_with('.') || local.ends_with('.') || local.contains("..")))
+    {
+        return Err(bad("is no e-mail address: the part before @ is not allowed"));
+    }
+    let label_ok = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.chars().all(|c| c.is_alphanumeric() || c == '-')
+    };
+    if !domain.split('.').all(label_ok) {
+        return Err(bad("is no e-mail address: the part after @ is no domain name"));
+    }
+    Ok(value.to_lowercase())
+}
+
+/// A rhythm of 1 to 365 days.
+pub fn frequency_days(field: &str, value: i64) -> Result<u16, Refusal> {
+    let allowed = format!("{field} is {value}; 1 to {FREQUENCY_DAYS} days are allowed");
+    if value < 1 {
+        return Err(Refusal::field(Code::TooSmall, field, allowed));
+    }
+    u16::try_from(value)
+        .ok()
+        .filter(|days| i64::from(*days) <= FREQUENCY_DAYS)
+        .ok_or_else(|| Refusal::field(Code::TooBig, field, allowed))
+}
+
+/// An RFC 3339 instant between the years 1900 and 9999, cut to microseconds.
+pub fn instant(field: &str, value: &str) -> Result<DateTime<Utc>, Refusal> {
+    let refuse = || {
+        Refusal::field(
+            Code::InvalidString,
+            field,
+            format!(
+                "{field} is {}; an RFC 3339 instant with zone is wanted, like 2026-03-29T09:00:00Z",
+                excerpt(value)
+            ),
+        )
+    };
+    let parsed =
+        DateTime::parse_from_rfc3339(value).map_err(|_| refuse())?.with_timezone(&Utc).trunc_subsecs(6);
+    // A leap second is legal in the text; chrono carries it as 1,000 or more milliseconds, which no database holds.
+    let parsed =
+        DateTime::from_timestamp(parsed.timestamp(), parsed.timestamp_subsec_nanos().min(999_999_000))
+            .ok_or_else(refuse)?;
+    if (1900..=9999).contains(&parsed.year()) { Ok(parsed) } else { Err(refuse()) }
+}

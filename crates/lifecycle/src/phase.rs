@@ -1,0 +1,154 @@
+//! Phase: where the engagement is. The order below is the order of the work; `completed` is terminal.
+
+use alloc::{format, string::String};
+use core::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::state::UnknownName;
+
+/// Where an engagement is. The declaration order is the order of the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub enum Phase {
+    /// Contract signed, nothing begun (the default).
+    BeforeGettingStarted,
+    /// Requirements, scoping.
+    ProgramDesign,
+    /// The customer signs the design off.
+    Review,
+    /// Implementation.
+    ProgramBuildout,
+    /// Our own testing before the launch.
+    InternalQa,
+    /// Live.
+    Launch,
+    /// Handed over; terminal.
+    Completed,
+}
+
+/// What a change of phase is, seen from the order of the phases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Move {
+    /// To the next phase.
+    Advance,
+    /// To a later phase than the next.
+    Skip,
+    /// To an earlier phase.
+    SendBack,
+}
+
+impl Phase {
+    /// All phases in order.
+    pub const ALL: [Self; 7] = [
+        Self::BeforeGettingStarted,
+        Self::ProgramDesign,
+        Self::Review,
+        Self::ProgramBuildout,
+        Self::InternalQa,
+        Self::Launch,
+        Self::Completed,
+    ];
+
+    /// The name on the wire and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BeforeGettingStarted => "before_getting_started",
+            Self::ProgramDesign => "program_design",
+            Self::Review => "review",
+            Self::ProgramBuildout => "program_buildout",
+            Self::InternalQa => "internal_qa",
+            Self::Launch => "launch",
+            Self::Completed => "completed",
+        }
+    }
+
+    /// The name for people, as it stands in messages.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::BeforeGettingStarted => "before getting started",
+            Self::ProgramDesign => "program design",
+            Self::Review => "review",
+            Self::ProgramBuildout => "program buildout",
+            Self::InternalQa => "internal QA",
+            Self::Launch => "launch",
+            Self::Completed => "completed",
+        }
+    }
+
+    /// Position in the order, from 1.
+    pub const fn number(self) -> u8 {
+        self as u8 + 1
+    }
+
+    /// From here no phase or state change is legal.
+    pub const fn is_terminal(self) -> bool {
+        match self {
+            Self::Completed => true,
+            Self::BeforeGettingStarted
+            | Self::ProgramDesign
+            | Self::Review
+            | Self::ProgramBuildout
+            | Self::InternalQa
+            | Self::Launch => false,
+        }
+    }
+
+    /// What going to `to` is; none when it is no change.
+    pub fn move_to(self, to: Self) -> Option<Move> {
+        match to.number().cmp(&self.number()) {
+            core::cmp::Ordering::Less => Some(Move::SendBack),
+            core::cmp::Ordering::Equal => None,
+            core::cmp::Ordering::Greater if to.number() == self.number() + 1 => Some(Move::Advance),
+            core::cmp::Ordering::Greater => Some(Move::Skip),
+        }
+    }
+}
+
+impl Move {
+    /// The name in an event's data.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Advance => "advance",
+            Self::Skip => "skip",
+            Self::SendBack => "send_back",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Phase {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        Self::ALL.into_iter().find(|phase| phase.as_str() == text).ok_or(UnknownName {
+            allowed: "before_getting_started, program_design, review, program_buildout, internal_qa, launch, completed",
+        })
+    }
+}
+
+/// The phases and their moves as a Mermaid state diagram; docs/lifecycle.md holds it and a test keeps it fresh.
+pub fn diagram() -> String {
+    let mut text = String::from("stateDiagram-v2\n    direction LR\n    [*] --> before_getting_started\n");
+    for from in Phase::ALL {
+        for to in Phase::ALL {
+            match from.move_to(to) {
+                Some(Move::Advance) => text.push_str(&format!("    {from} --> {to}: advance\n")),
+                // Every skip and send back is legal; one arrow to the neighbour stands for them, or nobody can read it.
+                Some(Move::SendBack) if !from.is_terminal() && to.number() + 1 == from.number() => {
+                    text.push_str(&format!("    {from} --> {to}: send_back\n"));
+                }
+                Some(Move::SendBack | Move::Skip) | None => {}
+            }
+        }
+    }
+    text.push_str("    completed --> [*]\n");
+    text
+}

@@ -1,0 +1,186 @@
+//! Recheck: is a planned delivery still wanted, at the moment of sending?
+//!
+//! Nothing is sent that the onboarding's state at that moment does not want. A person's quiet hours and days off move
+//! a message to their end, mute drops it, and what has become late this way waits for the workspace's hours as well.
+//! *Remind now* stands above rhythm, hours, snooze and pause, but not above mute, switches, or a completed onboarding.
+
+use alloc::string::ToString;
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    audience::{Configured, Target, audience, customer, escalation, responsible, switched_on},
+    cadence::{Silence, wanted},
+    calendar::sendable_at,
+    plan::{GRACE, spread},
+    policy::Rules,
+    quiet::free_from,
+    reason::{Kind, Reason},
+    recipient::{Channel, Recipient},
+};
+use crate::{
+    customer::{Contact, CustomerStatus},
+    onboarding::Onboarding,
+    person::User,
+};
+
+/// A delivery of the ledger that is about to be sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Planned<'a> {
+    /// What it is.
+    pub kind: Kind,
+    /// When its slot fell due; for *remind now*, when it was asked for.
+    pub due_at: DateTime<Utc>,
+    /// By which channel.
+    pub channel: Channel,
+    /// To whom.
+    pub recipient: &'a Recipient,
+    /// Whether *remind now* named the channels itself.
+    pub channels_given: bool,
+}
+
+/// Everything as it is now.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The workspace's rules.
+    pub rules: &'a Rules,
+    /// The onboarding.
+    pub onboarding: &'a Onboarding,
+    /// Its customer's status.
+    pub customer_status: CustomerStatus,
+    /// Whether the customer was deleted.
+    pub customer_deleted: bool,
+    /// Those who have a role, whether active or not.
+    pub people: &'a [User],
+    /// The customer's primary contact; asked for only with [`Kind::Customer`].
+    pub primary_contact: Option<&'a Contact>,
+    /// What this installation can send by.
+    pub configured: Configured,
+}
+
+/// What to do with the delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send it.
+    Send,
+    /// Never send it.
+    Skip(Reason),
+    /// Ask again then; always later than now.
+    Later(DateTime<Utc>),
+}
+
+/// Whether the delivery is to be sent now.
+pub fn recheck(context: &Context<'_>, planned: &Planned<'_>, now: DateTime<Utc>) -> Verdict {
+    match skip(context, planned, now) {
+        Some(reason) => Verdict::Skip(reason),
+        None => when(context, planned, now),
+    }
+}
+
+fn skip(context: &Context<'_>, planned: &Planned<'_>, now: DateTime<Utc>) -> Option<Reason> {
+    if !context.onboarding.livemode {
+        return Some(Reason::TestMode);
+    }
+    if !context.configured.has(planned.channel) {
+        return Some(Reason::NotConfigured);
+    }
+    unwanted(context, planned, now).or_else(|| unaddressed(context, planned)).or_else(|| {
+        let muted = user(context, planned)?.reach.mute_until.is_some_and(|until| until > now);
+        muted.then_some(Reason::Muted)
+    })
+}
+
+/// Why the onboarding wants no such delivery.
+fn unwanted(context: &Context<'_>, planned: &Planned<'_>, now: DateTime<Utc>) -> Option<Reason> {
+    let onboarding = context.onboarding;
+    let silence =
+        wanted(onboarding, context.customer_status, context.customer_deleted).err().map(Silence::reason);
+    match planned.kind {
+        Kind::Manual => silence.filter(|reason| !is_waived(*reason)),
+        Kind::Cadence | Kind::Escalation | Kind::Customer => silence.or_else(|| {
+            // A slot inside a snooze stays unwanted after its end: the next one has come by then, or will.
+            let snoozed = onboarding.snoozed_until.is_some_and(|end| now < end || planned.due_at < end);
+            snoozed.then_some(Reason::Snoozed)
+        }),
+    }
+}
+
+/// What *remind now* does not ask about. (Switches are asked with the audience, where `channels` may replace them.)
+const fn is_waived(reason: Reason) -> bool {
+    matches!(reason, Reason::Paused | Reason::CustomerInactive | Reason::ChannelsOff)
+}
+
+/// Why the recipient is not, or not by this channel, one whom the onboarding tells.
+fn unaddressed(context: &Context<'_>, planned: &Planned<'_>) -> Option<Reason> {
+    let Context { rules, onboarding, people, configured, .. } = *context;
+    let given = [planned.channel];
+    let channels = (planned.kind == Kind::Manual && planned.channels_given).then_some(given.as_slice());
+    let is_it = |target: &Target| target.channel == planned.channel && target.recipient == *planned.recipient;
+    let found = match planned.kind {
+        Kind::Cadence | Kind::Manual => {
+            audience(rules, onboarding, people, configured, channels).map(|targets| targets.iter().any(is_it))
+        }
+        Kind::Escalation => Ok(rules.escalation.iter().any(|step| {
+            escalation(rules, onboarding, people, configured, step.to).is_ok_and(|all| all.iter().any(is_it))
+        })),
+        Kind::Customer => {
+            customer(rules, onboarding, context.primary_contact, configured).map(|it| is_it(&it))
+        }
+    };
+    match found {
+        Ok(true) => None,
+        // That nobody is left to be told does not say what became of this one.
+        Ok(false) | Err(Reason::NoRecipient) => Some(estranged(context, planned, channels)),
+        Err(reason) => Some(reason),
+    }
+}
+
+/// Why a recipient is none any more: by the switches, or because others stand in their place.
+fn estranged(context: &Context<'_>, planned: &Planned<'_>, channels: Option<&[Channel]>) -> Reason {
+    let mine = user(context, planned);
+    let still = responsible(context.rules, context.onboarding, context.people);
+    match mine
+        .filter(|user| planned.kind == Kind::Escalation || still.iter().any(|(_, one)| one.id == user.id))
+    {
+        Some(user) if user.reach.enabled(planned.channel) && user.reach.broken(planned.channel).is_some() => {
+            Reason::ChannelBroken
+        }
+        Some(user) if !user.reach.enabled(planned.channel) => Reason::ChannelOff,
+        Some(_) | None if !switched_on(context.onboarding, channels, planned.channel) => Reason::ChannelOff,
+        Some(_) | None => Reason::NoLongerResponsible,
+    }
+}
+
+/// The person behind the recipient, if it is one who has a role and is there.
+fn user<'a>(context: &Context<'a>, planned: &Planned<'_>) -> Option<&'a User> {
+    let Recipient::User(id) = planned.recipient else { return None };
+    context.people.iter().find(|user| user.id == *id && user.active && user.deleted_at.is_none())
+}
+
+/// When a wanted delivery may go out.
+fn when(context: &Context<'_>, planned: &Planned<'_>, now: DateTime<Utc>) -> Verdict {
+    if planned.kind == Kind::Manual {
+        return Verdict::Send;
+    }
+    let policy = &context.rules.policy;
+    let reach = user(context, planned).map(|user| &user.reach);
+    let free = |at| reach.map_or(Some(at), |reach| free_from(reach, &policy.time_zone, at));
+    // Spreading makes no message late.
+    let intended = spread(policy, planned.due_at, &planned.recipient.to_string(), planned.channel);
+    let open = |at| if at - intended > GRACE { sendable_at(policy, at) } else { at };
+    let Some(own) = free(now) else { return Verdict::Skip(Reason::NeverReachable) };
+    let mut at = own;
+    for _ in 0..ROUNDS {
+        let opened = open(at);
+        let Some(freed) = free(opened) else { break };
+        if freed == at {
+            return if at > now { Verdict::Later(at) } else { Verdict::Send };
+        }
+        at = freed;
+    }
+    // The person's hours and the workspace's never meet: theirs decide, or the message would never go out.
+    if own > now { Verdict::Later(own) } else { Verdict::Send }
+}
+
+/// How often the two calendars may move a message in turn: more than the working days of any run of days off.
+const ROUNDS: usize = 64;

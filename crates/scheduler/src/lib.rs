@@ -1,0 +1,4 @@
+//! The way out: reminders planned into the ledger, rendered and sent by email and Slack.
+
+pub mod channel;
+pub mod message;

@@ -1,0 +1,165 @@
+//! Typed arguments, encoded per engine. Nothing is cast in the SQL text: the type of a bind is its Rust type.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde_json::Value;
+use sqlx::{Arguments, postgres::PgArguments, sqlite::SqliteArguments};
+
+use crate::error::StoreError;
+
+/// One bound value.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Arg {
+    Text(Option<String>),
+    Int(Option<i64>),
+    Float(Option<f64>),
+    Bool(bool),
+    Time(Option<DateTime<Utc>>),
+    Date(Option<NaiveDate>),
+    Json(Value),
+    Bytes(Vec<u8>),
+    /// For `{in:$n}`.
+    Texts(Vec<String>),
+    /// For `{in:$n}`.
+    Ints(Vec<i64>),
+}
+
+/// The type of a column in a bulk write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Text,
+    Int,
+    Float,
+    Bool,
+    Time,
+    Date,
+    Json,
+}
+
+impl Kind {
+    /// The array type that carries the column on Postgres. JSON travels as text and is cast in the select list.
+    pub(super) const fn postgres(self) -> &'static str {
+        match self {
+            Self::Text | Self::Json => "text",
+            Self::Int => "bigint",
+            Self::Float => "double precision",
+            Self::Bool => "boolean",
+            Self::Time => "timestamptz",
+            Self::Date => "date",
+        }
+    }
+}
+
+impl Arg {
+    pub(crate) fn text(value: impl Into<String>) -> Self {
+        Self::Text(Some(value.into()))
+    }
+    pub(crate) const fn int(value: i64) -> Self {
+        Self::Int(Some(value))
+    }
+    pub(crate) const fn time(value: DateTime<Utc>) -> Self {
+        Self::Time(Some(value))
+    }
+    pub(crate) fn opt<T: std::fmt::Display>(value: Option<T>) -> Self {
+        Self::Text(value.map(|it| it.to_string()))
+    }
+    pub(crate) fn id(value: impl std::fmt::Display) -> Self {
+        Self::Text(Some(value.to_string()))
+    }
+    pub(crate) fn texts<T: std::fmt::Display>(values: impl IntoIterator<Item = T>) -> Self {
+        Self::Texts(values.into_iter().map(|it| it.to_string()).collect())
+    }
+}
+
+/// A time as SQLite holds it: fixed width, so that text order is time order.
+pub(super) fn fixed_width(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
+}
+
+fn bad(error: sqlx::error::BoxDynError) -> StoreError {
+    StoreError::Database(sqlx::Error::Encode(error))
+}
+
+pub(super) fn postgres(args: Vec<Arg>) -> Result<PgArguments, StoreError> {
+    let mut out = PgArguments::default();
+    for arg in args {
+        match arg {
+            Arg::Text(it) => out.add(it),
+            Arg::Int(it) => out.add(it),
+            Arg::Float(it) => out.add(it),
+            Arg::Bool(it) => out.add(it),
+            Arg::Time(it) => out.add(it),
+            Arg::Date(it) => out.add(it),
+            Arg::Json(it) => out.add(it),
+            Arg::Bytes(it) => out.add(it),
+            Arg::Texts(it) => out.add(it),
+            Arg::Ints(it) => out.add(it),
+        }
+        .map_err(bad)?;
+    }
+    Ok(out)
+}
+
+pub(super) fn sqlite(args: Vec<Arg>) -> Result<SqliteArguments, StoreError> {
+    let mut out = SqliteArguments::default();
+    for arg in args {
+        match arg {
+            Arg::Text(it) => out.add(it),
+            Arg::Int(it) => out.add(it),
+            Arg::Float(it) => out.add(it),
+            Arg::Bool(it) => out.add(i64::from(it)),
+            Arg::Time(it) => out.add(it.map(fixed_width)),
+            Arg::Date(it) => out.add(it.map(|date| date.to_string())),
+            Arg::Json(it) => out.add(it.to_string()),
+            Arg::Bytes(it) => out.add(it),
+            Arg::Texts(it) => out.add(Value::from(it).to_string()),
+            Arg::Ints(it) => out.add(Value::from(it).to_string()),
+        }
+        .map_err(bad)?;
+    }
+    Ok(out)
+}
+
+/// Turns rows into one array per column.
+pub(super) fn postgres_columns(
+    columns: &[(&str, Kind)],
+    rows: Vec<Vec<Arg>>,
+) -> Result<PgArguments, StoreError> {
+    let count = rows.len();
+    let mut turned: Vec<Vec<Arg>> = columns.iter().map(|_| Vec::with_capacity(count)).collect();
+    for row in rows {
+        if row.len() != columns.len() {
+            return Err(StoreError::Bug(format!(
+                "a bulk row has {} values for {} columns",
+                row.len(),
+                columns.len()
+            )));
+        }
+        for (column, value) in turned.iter_mut().zip(row) {
+            column.push(value);
+        }
+    }
+    let mut out = PgArguments::default();
+    for ((name, kind), values) in columns.iter().zip(turned) {
+        let wrong = || StoreError::Bug(format!("a bulk value for {name} is not of kind {kind:?}"));
+        macro_rules! add {
+            ($($pattern:pat => $value:expr),+) => {{
+                let column = values
+                    .into_iter()
+                    .map(|value| match value { $($pattern => Ok($value),)+ _ => Err(wrong()) })
+                    .collect::<Result<Vec<_>, _>>()?;
+                out.add(column)
+            }};
+        }
+        match kind {
+            Kind::Text => add!(Arg::Text(it) => it),
+            Kind::Int => add!(Arg::Int(it) => it),
+            Kind::Float => add!(Arg::Float(it) => it),
+            Kind::Bool => add!(Arg::Bool(it) => it),
+            Kind::Time => add!(Arg::Time(it) => it),
+            Kind::Date => add!(Arg::Date(it) => it),
+            Kind::Json => add!(Arg::Json(it) => Some(it.to_string()), Arg::Text(None) => None),
+        }
+        .map_err(bad)?;
+    }
+    Ok(out)
+}

@@ -1,0 +1,114 @@
+//! Finishing: what became of claimed deliveries, recorded only while the claim still holds.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use usher_lifecycle::event::{Event, EventKind};
+
+use super::{Delivery, Status};
+use crate::{
+    Store,
+    db::{Arg, bulks},
+    error::StoreError,
+    outbox,
+};
+
+bulks! {
+    FINISH = "deliveries" (
+        id: Text, token: Text, status: Text, reason: Text, detail: Json, send_after: Time, sent_at: Time, attempts: Int,
+        ambiguities: Int, errors: Json, message_id: Text, now: Time,
+    ) "UPDATE deliveries SET status = v.status, reason = v.reason, detail = v.detail, send_after = v.send_after,
+         sent_at = v.sent_at, attempts = v.attempts, ambiguities = v.ambiguities, errors = v.errors,
+         message_id = v.message_id, updated_at = v.now, lease_until = NULL, lease_token = NULL
+       FROM {rows} v
+       WHERE deliveries.id = v.id AND deliveries.lease_token = v.token AND deliveries.status = 'pending'
+       RETURNING deliveries.id";
+    REMINDED = "schedules" (onboarding_id: Text, sent_at: Time)
+      "UPDATE schedules SET last_reminded_at = v.sent_at FROM {rows} v
+       WHERE schedules.onboarding_id = v.onboarding_id
+         AND (schedules.last_reminded_at IS NULL OR schedules.last_reminded_at < v.sent_at)";
+}
+
+/// A claimed delivery as it is to stand now. `Pending` gives it back, to be tried from `send_after` on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finish {
+    /// What proves the claim.
+    pub token: String,
+    /// The row as it is to stand.
+    pub delivery: Delivery,
+}
+
+/// How many outcomes were recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Finished {
+    /// Recorded.
+    pub recorded: u64,
+    /// Refused: the lease had ended and somebody else holds or finished the row.
+    pub late: u64,
+}
+
+impl Store {
+    /// Records outcomes; with each final one goes its event.
+    pub async fn finish(&self, outcomes: Vec<Finish>, now: DateTime<Utc>) -> Result<Finished, StoreError> {
+        if outcomes.is_empty() {
+            return Ok(Finished::default());
+        }
+        let rows = outcomes.iter().map(|outcome| row(outcome, now)).collect();
+        let mut tx = self.db().begin().await?;
+        let recorded = tx.bulk_returning(&FINISH, rows).await?;
+        let recorded: HashSet<String> =
+            recorded.iter().map(|row| row.text("id")).collect::<Result<_, _>>()?;
+        let ours =
+            outcomes.iter().map(|outcome| &outcome.delivery).filter(|it| recorded.contains(&it.id.to_text()));
+        let (mut events, mut reminded) = (Vec::new(), Vec::new());
+        for delivery in ours {
+            if let Some(sent_at) = delivery.sent_at.filter(|_| delivery.status == Status::Sent) {
+                reminded.push((delivery.onboarding_id.to_text(), sent_at));
+            }
+            events.extend(told(delivery.status).map(|kind| delivery.event(&Event::plain(kind), now)));
+        }
+        // One row per onboarding, in the order in which other transactions lock them.
+        reminded.sort();
+        reminded.dedup_by(|later, earlier| {
+            let same = later.0 == earlier.0;
+            if same {
+                earlier.1 = earlier.1.max(later.1);
+            }
+            same
+        });
+        tx.bulk(&REMINDED, reminded.into_iter().map(|(id, at)| vec![Arg::text(id), Arg::time(at)]).collect())
+            .await?;
+        outbox::insert(&mut tx, events).await?;
+        tx.commit().await?;
+        let count = recorded.len() as u64;
+        Ok(Finished { recorded: count, late: outcomes.len() as u64 - count })
+    }
+}
+
+/// The event that tells of a final status.
+pub(crate) const fn told(status: Status) -> Option<EventKind> {
+    match status {
+        Status::Pending => None,
+        Status::Sent => Some(EventKind::ReminderSent),
+        Status::Failed | Status::Ambiguous => Some(EventKind::ReminderFailed),
+        Status::Skipped => Some(EventKind::ReminderSkipped),
+    }
+}
+
+fn row(outcome: &Finish, now: DateTime<Utc>) -> Vec<Arg> {
+    let it = &outcome.delivery;
+    vec![
+        Arg::id(it.id),
+        Arg::text(&outcome.token),
+        Arg::text(it.status.as_str()),
+        Arg::Text(it.reason.clone()),
+        it.detail.clone().map_or(Arg::Text(None), Arg::Json),
+        Arg::time(it.send_after),
+        Arg::Time(it.sent_at),
+        Arg::int(it.attempts),
+        Arg::int(it.ambiguities),
+        Arg::Json(usher_lifecycle::wire::value(&it.errors)),
+        Arg::Text(it.message_id.clone()),
+        Arg::time(now),
+    ]
+}

@@ -1,0 +1,159 @@
+//! Dead letters: commands over NATS that were refused, kept with their bytes and the reason. (The inbox itself, the ids
+//! of handled messages, is written by apply.)
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use crate::{
+    Store,
+    db::{Arg, Row, statements},
+    error::StoreError,
+};
+
+macro_rules! rejected_where {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, workspace, command, subject, source, message_id, headers, payload, code, message, field, attempts, \
+             rejected_at, published_at, replayed_at FROM rejected ",
+            $rest
+        )
+    };
+}
+
+statements! {
+    INSERT = "INSERT INTO rejected (id, workspace, command, subject, source, message_id, body_hash, headers, payload, code,
+                                    message, field, attempts, rejected_at)
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+              ON CONFLICT (workspace, source, message_id, body_hash) DO NOTHING";
+    UNPUBLISHED = rejected_where!("WHERE published_at IS NULL ORDER BY rejected_at, id LIMIT $1");
+    NEWEST = rejected_where!("ORDER BY rejected_at DESC, id DESC LIMIT $1");
+    ONE = rejected_where!("WHERE id = $1");
+    MARK = "UPDATE rejected SET published_at = $2 WHERE id {in:$1} AND published_at IS NULL";
+}
+
+/// A refused command, to be kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRejected {
+    /// The workspace's slug as the subject has it; it may name none.
+    pub workspace: String,
+    /// The command as the subject has it.
+    pub command: String,
+    /// The subject it came on.
+    pub subject: String,
+    /// Where its id is unique.
+    pub source: String,
+    /// Its id.
+    pub message_id: String,
+    /// A hash of its bytes.
+    pub body_hash: String,
+    /// Its headers, in order.
+    pub headers: Vec<(String, String)>,
+    /// Its bytes.
+    pub payload: Vec<u8>,
+    /// Why: the code.
+    pub code: String,
+    /// Why, in words.
+    pub message: String,
+    /// The field at fault.
+    pub field: Option<String>,
+    /// How often it was delivered.
+    pub attempts: i64,
+}
+
+/// A kept command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Its id in the dead letters.
+    pub id: String,
+    /// What was refused and why. The hash is not read back.
+    pub what: NewRejected,
+    /// When.
+    pub rejected_at: DateTime<Utc>,
+    /// When it was published to the rejected stream.
+    pub published_at: Option<DateTime<Utc>>,
+    /// When it was replayed.
+    pub replayed_at: Option<DateTime<Utc>>,
+}
+
+/// A refused command that is to be published.
+pub type OutboxRejected = Rejected;
+
+fn read(row: &Row) -> Result<Rejected, StoreError> {
+    Ok(Rejected {
+        id: row.text("id")?,
+        what: NewRejected {
+            workspace: row.text("workspace")?,
+            command: row.text("command")?,
+            subject: row.text("subject")?,
+            source: row.text("source")?,
+            message_id: row.text("message_id")?,
+            body_hash: String::new(),
+            headers: row.document("headers")?,
+            payload: row.bytes("payload")?,
+            code: row.text("code")?,
+            message: row.text("message")?,
+            field: row.opt_text("field")?,
+            attempts: row.int("attempts")?,
+        },
+        rejected_at: row.time("rejected_at")?,
+        published_at: row.opt_time("published_at")?,
+        replayed_at: row.opt_time("replayed_at")?,
+    })
+}
+
+impl Store {
+    /// Keeps refused commands; one that is kept already stays as it is.
+    pub async fn reject(&self, rejected: Vec<NewRejected>, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let mut tx = self.db().begin().await?;
+        for it in rejected {
+            // Postgres text holds no NUL; headers and subjects of foreign clients may.
+            let clean = |text: &str| text.replace('\0', "\u{fffd}");
+            let headers: Vec<(String, String)> =
+                it.headers.iter().map(|(name, value)| (clean(name), clean(value))).collect();
+            let id = format!("rej_{}", &crate::mint::event(now).to_text()[4..]);
+            let args = vec![
+                Arg::text(id),
+                Arg::text(clean(&it.workspace)),
+                Arg::text(clean(&it.command)),
+                Arg::text(clean(&it.subject)),
+                Arg::text(clean(&it.source)),
+                Arg::text(clean(&it.message_id)),
+                Arg::text(it.body_hash),
+                Arg::Json(serde_json::to_value(headers).unwrap_or(Value::Null)),
+                Arg::Bytes(it.payload),
+                Arg::text(it.code),
+                Arg::text(clean(&it.message)),
+                Arg::Text(it.field.as_deref().map(clean)),
+                Arg::int(it.attempts),
+                Arg::time(now),
+            ];
+            tx.execute(&INSERT, args).await?;
+        }
+        tx.commit().await
+    }
+
+    /// Refused commands that are not on the rejected stream yet, oldest first.
+    pub async fn unpublished_rejected(&self, limit: u32) -> Result<Vec<OutboxRejected>, StoreError> {
+        self.db().all(&UNPUBLISHED, vec![Arg::int(limit.into())]).await?.iter().map(read).collect()
+    }
+
+    /// Marks refused commands whose publication was acknowledged.
+    pub async fn mark_rejected_published(
+        &self,
+        ids: &[String],
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        self.db().execute(&MARK, vec![Arg::texts(ids), Arg::time(now)]).await?;
+        Ok(())
+    }
+
+    /// The newest refused commands.
+    pub async fn rejected(&self, limit: u32) -> Result<Vec<Rejected>, StoreError> {
+        self.db().all(&NEWEST, vec![Arg::int(limit.into())]).await?.iter().map(read).collect()
+    }
+
+    /// One refused command.
+    pub async fn rejected_by_id(&self, id: &str) -> Result<Option<Rejected>, StoreError> {
+        self.db().first(&ONE, vec![Arg::text(id)]).await?.as_ref().map(read).transpose()
+    }
+}

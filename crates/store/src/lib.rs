@@ -1,0 +1,33 @@
+//! The one durable store of usher, on SQLite or Postgres, and the only write path.
+//!
+//! Callers never see an engine, a pool or a transaction: they hand in requests and get decisions back, or claim work
+//! from one of the leased queues (schedules, deliveries, outbox) and report how it went.
+
+mod apply;
+mod bootstrap;
+mod counters;
+mod db;
+mod deliveries;
+mod error;
+mod ids;
+mod inbox;
+mod keys;
+mod outbox;
+mod reads;
+mod records;
+mod schedules;
+mod store;
+mod workspaces;
+
+pub use apply::{Applied, ApplyError, Dedupe, Outcome, Ref, Request};
+pub use bootstrap::{Bootstrap, Bootstrapped};
+pub use deliveries::{AttemptError, Claim, ClaimLimits, Delivery, Finish, Finished, LedgerRow, Status};
+pub use error::StoreError;
+pub use ids::{mint, random};
+pub use inbox::{NewRejected, OutboxRejected, Rejected};
+pub use keys::{ApiKey, NewKey};
+pub use outbox::{OutboxEvent, ShardLease};
+pub use reads::{BadCursor, Cursor, ListFilter, Listed, Page, TimelineRow};
+pub use schedules::{Advance, DueSchedule, ManualRequest, PlanInput, PlanWrite, Situation};
+pub use store::Store;
+pub use workspaces::Workspace;
