@@ -70,6 +70,22 @@ impl Command {
             Self::CreateUser(_) | Self::ChangeUser(_) | Self::DeleteUser => Aggregate::User,
         }
     }
+
+    /// Whether it deletes: then a record that is deleted already is no change, not a refusal.
+    pub const fn is_delete(&self) -> bool {
+        match self {
+            Self::DeleteOnboarding | Self::DeleteCustomer | Self::DeleteUser => true,
+            Self::CreateOnboarding(_)
+            | Self::ChangeOnboarding(_)
+            | Self::SnoozeOnboarding(_)
+            | Self::UnsnoozeOnboarding
+            | Self::RemindOnboarding(_)
+            | Self::CreateCustomer(_)
+            | Self::ChangeCustomer(_)
+            | Self::CreateUser(_)
+            | Self::ChangeUser(_) => false,
+        }
+    }
 }
 
 impl Aggregate {
@@ -123,7 +139,6 @@ pub struct CreateOnboarding {
 
 /// A merge patch of an onboarding: `None` = not given, `Some(None)` = cleared.
 #[derive(Debug, Clone, PartialEq, Default)]
-#[expect(clippy::option_option, reason = "a merge patch tells 'not given' from 'null'")]
 pub struct OnboardingPatch {
     /// Another template; changes nothing else.
     pub template: Option<Option<String>>,
@@ -173,7 +188,6 @@ pub struct CreateCustomer {
 
 /// A merge patch of a customer: the fields as they are to be, computed from the given ones by [`CustomerPatch::apply`].
 #[derive(Debug, Clone, PartialEq, Default)]
-#[expect(clippy::option_option, reason = "a merge patch tells 'not given' from 'null'")]
 pub struct CustomerPatch {
     /// Their name.
     pub name: Option<String>,
@@ -206,7 +220,6 @@ pub struct CreateUser {
 
 /// A merge patch of a user.
 #[derive(Debug, Clone, PartialEq, Default)]
-#[expect(clippy::option_option, reason = "a merge patch tells 'not given' from 'null'")]
 pub struct UserPatch {
     /// Their name.
     pub name: Option<String>,
@@ -228,6 +241,8 @@ pub struct UserPatch {
     pub slack_enabled: Option<bool>,
     /// Whether they are still with us.
     pub active: Option<bool>,
+    /// A channel that refused them for good, and why; `None` = it works again.
+    pub broken: Option<(Channel, Option<String>)>,
     /// The caller's own key.
     pub external_id: Option<Option<String>>,
 }

@@ -14,6 +14,7 @@ pub mod decide;
 pub mod event;
 pub mod id;
 pub mod limits;
+pub mod measure;
 pub mod onboarding;
 pub mod person;
 pub mod phase;

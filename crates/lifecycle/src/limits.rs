@@ -60,32 +60,55 @@ pub fn filled(field: &str, value: &str, max: usize) -> Result<String, Refusal> {
 pub fn email(field: &str, value: &str) -> Result<String, Refusal> {
     let bad =
         |why: &str| Refusal::field(Code::InvalidString, field, format!("{field} {} {why}", excerpt(value)));
-    if value.len() > EMAIL {
+    let address = value.to_lowercase();
+    // Lower case can be the longer one.
+    if value.len().max(address.len()) > EMAIL {
         return Err(Refusal::field(Code::TooLong, field, format!("{field} is longer than {EMAIL} bytes")));
     }
     let (local, domain) = value.rsplit_once('@').ok_or_else(|| bad("is no e-mail address: it has no @"))?;
-    let quoted = local.len() >= 3 && local.starts_with('"') && local.ends_with('"');
-    if value.chars().any(char::is_control)
-        || local.is_empty()
-        || local.len() > 64
-        || (!quoted
-            && (local.contains(['@', '"', '(', ')', '<', '>', ',', ';', ':', '\\', '[', ']'])
-                || local.contains(char::is_whitespace)))
-        || (!quoted && (local.starts_with('.') || local.ends_with('.') || local.contains("..")))
-    {
+    let quoted = local.strip_prefix('"').map(|rest| rest.strip_suffix('"').unwrap_or(""));
+    let local_ok = quoted.map_or_else(|| is_dot_atom(local), is_quoted_text);
+    if !local_ok || local.len() > 64 || value.chars().any(char::is_control) {
         return Err(bad("is no e-mail address: the part before @ is not allowed"));
     }
-    let label_ok = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.chars().all(|c| c.is_alphanumeric() || c == '-')
-    };
-    if !domain.split('.').all(label_ok) {
+    if !domain.split('.').all(is_label) {
         return Err(bad("is no e-mail address: the part after @ is no domain name"));
     }
-    Ok(value.to_lowercase())
+    Ok(address)
+}
+
+/// The local part of most addresses: words between single dots.
+fn is_dot_atom(local: &str) -> bool {
+    local.split('.').all(|word| !word.is_empty())
+        && !local.contains(['@', '"', '(', ')', '<', '>', ',', ';', ':', '\\', '[', ']'])
+        && !local.contains(is_invisible)
+}
+
+/// What stands between the quotes of a quoted local part: not empty, quote and backslash only behind a backslash.
+/// Anything less strict would let a second address into a header.
+fn is_quoted_text(inner: &str) -> bool {
+    let mut escaped = false;
+    for c in inner.chars() {
+        match (escaped, c) {
+            (false, '"') => return false,
+            (false, '\\') => escaped = true,
+            (true | false, _) => escaped = false,
+        }
+    }
+    !inner.is_empty() && !escaped
+}
+
+/// One label of a domain name, as ASCII or in the letters and marks of any script.
+fn is_label(label: &str) -> bool {
+    (1..=63).contains(&label.chars().count())
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || !(c.is_ascii() || is_invisible(c)))
+}
+
+/// White space, controls, and the marks that turn the direction of text or take no room.
+fn is_invisible(c: char) -> bool {
+    c.is_whitespace() || c.is_control() || matches!(c, '\u{ad}' | '\u{2000}'..='\u{206f}' | '\u{feff}')
 }
 
 /// A rhythm of 1 to 365 days.

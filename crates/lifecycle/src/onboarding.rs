@@ -108,6 +108,16 @@ impl Role {
         }
     }
 
+    /// The name for people, as it stands in messages.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Csm => "CSM",
+            Self::Se => "SE",
+            Self::Designer => "designer",
+            Self::ProductOps => "product ops",
+        }
+    }
+
     /// The field of the API that carries it.
     pub const fn field(self) -> &'static str {
         match self {

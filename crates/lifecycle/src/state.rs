@@ -1,6 +1,10 @@
 //! State: whether anything blocks an engagement, beside its phase.
 
-use core::{fmt, str::FromStr};
+use alloc::string::String;
+use core::{
+    fmt::{self, Write as _},
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -75,4 +79,24 @@ impl FromStr for State {
             .find(|state| state.as_str() == text)
             .ok_or(UnknownName { allowed: "active, paused, at_risk, waiting" })
     }
+}
+
+/// The states as a Mermaid state diagram; docs/lifecycle.md holds it and a test keeps it fresh.
+pub fn diagram() -> String {
+    let mut text = String::from("stateDiagram-v2\n    direction LR\n");
+    let mut line = |args: fmt::Arguments<'_>| {
+        // Writing into a String does not fail.
+        let _ = writeln!(text, "    {args}");
+    };
+    line(format_args!("[*] --> {}: created", State::ALL[0]));
+    for from in State::ALL {
+        for to in State::ALL.into_iter().filter(|to| *to != from) {
+            line(format_args!("{from} --> {to}"));
+        }
+    }
+    line(format_args!("note right of {}", State::ALL[0]));
+    line(format_args!("    created: in any state, this one by default"));
+    line(format_args!("    {}: also by the third shift of the target", State::AtRisk));
+    line(format_args!("end note"));
+    text
 }

@@ -18,6 +18,7 @@ use crate::{
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = Onboarding))]
 #[expect(missing_docs, reason = "the fields are described at the aggregate and in docs/api.md")]
+#[expect(clippy::struct_excessive_bools, reason = "the public contract has them")]
 pub struct OnboardingObject {
     /// Always `onboarding`.
     #[cfg_attr(feature = "schema", schema(inline, value_type = OnboardingTag))]
@@ -190,6 +191,7 @@ impl From<&Customer> for CustomerObject {
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = User))]
 #[expect(missing_docs, reason = "the fields are described at the aggregate and in docs/api.md")]
+#[expect(clippy::struct_excessive_bools, reason = "three switches and the mode, each a field of the API")]
 pub struct UserObject {
     pub object: &'static str,
     pub id: String,
@@ -208,6 +210,12 @@ pub struct UserObject {
     pub mute_until: Option<DateTime<Utc>>,
     pub email_enabled: bool,
     pub slack_enabled: bool,
+    /// Why email to them failed for good; null while it works.
+    #[cfg_attr(feature = "schema", schema(required))]
+    pub email_broken: Option<String>,
+    /// Why Slack to them failed for good; null while it works.
+    #[cfg_attr(feature = "schema", schema(required))]
+    pub slack_broken: Option<String>,
     pub active: bool,
     #[cfg_attr(feature = "schema", schema(required))]
     pub external_id: Option<String>,
@@ -233,6 +241,8 @@ impl From<&User> for UserObject {
             mute_until: reach.mute_until,
             email_enabled: reach.email_enabled,
             slack_enabled: reach.slack_enabled,
+            email_broken: reach.email_broken,
+            slack_broken: reach.slack_broken,
             active: it.active,
             external_id: it.external_id.clone(),
             created_at: it.created_at,

@@ -22,7 +22,7 @@ pub(crate) use self::finish::told;
 #[cfg(test)]
 pub(crate) use self::{
     claim::{BULKS as CLAIM_BULKS, STATEMENTS as CLAIM},
-    finish::BULKS as FINISH_BULKS,
+    finish::{BULKS as FINISH_BULKS, STATEMENTS as FINISH},
 };
 pub use self::{
     claim::{Claim, ClaimLimits},

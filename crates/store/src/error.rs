@@ -47,11 +47,12 @@ impl StoreError {
                 | sqlx::Error::PoolClosed
                 | sqlx::Error::WorkerCrashed => true,
                 // Class 57: shutting down, starting up; 53: out of connections, disk or memory; 08: connection; 25006:
-                // a standby that is not promoted yet. 5 and 6 are SQLite's busy and locked.
+                // a standby that is not promoted yet. SQLite, in the low byte: busy, locked, I/O error, disk full.
                 sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-                    ["57", "53", "08", "25006"].iter().any(|class| code.starts_with(class) && code.len() == 5)
-                        || code == "5"
-                        || code == "6"
+                    if error.as_error().is::<sqlx::sqlite::SqliteError>() {
+                        return code.parse::<i32>().is_ok_and(|code| [5, 6, 10, 13].contains(&(code & 0xff)));
+                    }
+                    ["57", "53", "08", "25006"].iter().any(|class| code.starts_with(class))
                 }),
                 _ => false,
             },

@@ -13,6 +13,8 @@ mod ids;
 mod inbox;
 mod keys;
 mod outbox;
+#[cfg(test)]
+mod prepared;
 mod reads;
 mod records;
 mod schedules;

@@ -20,6 +20,7 @@ use crate::{
 const SHARDS: u64 = 16;
 
 statements! {
+    LOCK = "SELECT shard FROM relay_shards ORDER BY shard {lock}";
     LEASE = "UPDATE relay_shards SET lease_until = $2, lease_token = $3
              WHERE lease_token = $3 OR lease_until IS NULL OR lease_until < $1 RETURNING shard";
     RELEASE = "UPDATE relay_shards SET lease_until = NULL, lease_token = NULL WHERE lease_token = $1";
@@ -126,6 +127,7 @@ impl Store {
         let token = token.map_or_else(ids::token, str::to_owned);
         let until = now + lease;
         let mut tx = self.db().begin().await?;
+        tx.all(&LOCK, Vec::new()).await?;
         let rows = tx.all(&LEASE, vec![Arg::time(now), Arg::time(until), Arg::text(&token)]).await?;
         tx.commit().await?;
         let shards = rows.iter().map(|row| row.int("shard")).collect::<Result<_, _>>()?;

@@ -78,7 +78,7 @@ statements! {
     LEDGER = concat!("SELECT ", delivery_columns!(), " FROM deliveries
               WHERE onboarding_id = $1 AND planned_at <= $2 ORDER BY planned_at DESC, id DESC LIMIT $3");
     TIMELINE = "SELECT id, kind, subject_id, subject_version, ordinal, occurred_at, data, livemode FROM events
-              WHERE onboarding_id = $1 AND occurred_at <= $2 ORDER BY occurred_at DESC, id DESC LIMIT $3";
+              WHERE onboarding_id = $1 AND occurred_at <= $2 ORDER BY occurred_at DESC, position DESC LIMIT $3";
 }
 
 /// Where a walk goes on: strictly older than this. An RFC 3339 instant on the wire.

@@ -1,68 +1,42 @@
-//! Schedules: which onboardings are due to be reminded. Planning locks the due rows, and in the same transaction writes
-//! their deliveries and moves them on.
-//!
-//! Guarantee: a due row is planned by one worker; after a crash it is still due. Planning twice writes once (the
-//! ledger's unique key). A row that cannot be read is moved on with its error in the ledger and holds nobody up.
+//! Schedules: which onboardings are due to be reminded, and what planning looks at and writes.
+
+mod plan;
 
 use std::collections::{BTreeSet, HashMap};
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use usher_lifecycle::{
     CustomerId, Onboarding, OnboardingId, ReminderId, UserId, WorkspaceId,
     customer::Customer,
-    event::Event,
     onboarding::Silent,
     person::User,
     reminder::{Channel, Slot},
 };
 
+#[cfg(test)]
+pub(crate) use self::plan::{BULKS as PLAN_BULKS, STATEMENTS as PLAN};
 use crate::{
     Store,
-    db::{Arg, Row, Tx, bulks, statements},
-    deliveries::{self, Delivery, Status},
+    db::{Arg, Tx, statements},
+    deliveries::Delivery,
     error::StoreError,
-    outbox,
     records::{self, customer_columns, onboarding_columns, user_columns},
     workspaces::{self, Workspace},
 };
 
 statements! {
-    DUE = concat!("SELECT ", onboarding_columns!(), " FROM schedules s JOIN onboardings o ON o.id = s.onboarding_id
-                   WHERE s.due_at <= $1 ORDER BY s.due_at LIMIT $2 {skip locked:s}");
-    REQUESTED = concat!("SELECT ", onboarding_columns!(), ", r.id AS request_id, r.channels, r.requested_at
-                   FROM reminder_requests r JOIN onboardings o ON o.id = r.onboarding_id
-                   JOIN schedules s ON s.onboarding_id = o.id
-                   WHERE r.planned_at IS NULL ORDER BY r.requested_at LIMIT $1 {skip locked:r}");
-    PLANNED = "UPDATE reminder_requests SET planned_at = $2 WHERE id {in:$1}";
     CUSTOMERS = concat!("SELECT ", customer_columns!(), " FROM customers WHERE id {in:$1}");
     USERS = concat!("SELECT ", user_columns!(), " FROM users WHERE id {in:$1}");
     ONBOARDINGS = concat!("SELECT ", onboarding_columns!(), " FROM onboardings o JOIN schedules s ON s.onboarding_id = o.id
                    WHERE o.id {in:$1}");
+    LAST_CHANGES = "SELECT onboarding_id, kind, occurred_at FROM events WHERE position IN (
+                        SELECT MAX(position) FROM events
+                        WHERE onboarding_id {in:$1} AND subject_id = onboarding_id GROUP BY onboarding_id)";
     NEXT_WAKE = "SELECT MIN(at) AS at FROM (
                      SELECT MIN(due_at) AS at FROM schedules WHERE due_at IS NOT NULL
                      UNION ALL SELECT MIN(send_after) FROM deliveries WHERE status = 'pending' AND lease_until IS NULL
                      UNION ALL SELECT MIN(lease_until) FROM deliveries WHERE status = 'pending' AND lease_until IS NOT NULL
                      UNION ALL SELECT MIN(requested_at) FROM reminder_requests WHERE planned_at IS NULL) AS wakes";
-    STUCK = "UPDATE schedules SET due_at = $2 WHERE onboarding_id = $1";
-}
-
-bulks! {
-    ADVANCE = "schedules" (
-        onboarding_id: Text, slot: Date, due_at: Time, last_slot: Date, silent_since: Time, silent_reason: Text,
-    ) "UPDATE schedules SET slot = v.slot, due_at = v.due_at, last_slot = COALESCE(v.last_slot, schedules.last_slot),
-         silent_since = v.silent_since, silent_reason = v.silent_reason
-       FROM {rows} v WHERE schedules.onboarding_id = v.onboarding_id";
-    SUPERSEDE = "deliveries" (onboarding_id: Text, slot: Text, now: Time)
-      "UPDATE deliveries SET status = CASE WHEN attempts > 0 THEN 'failed' ELSE 'skipped' END,
-         reason = 'superseded', updated_at = v.now, lease_until = NULL, lease_token = NULL
-       FROM {rows} v
-       WHERE deliveries.onboarding_id = v.onboarding_id AND deliveries.kind = 'cadence'
-         AND deliveries.status = 'pending' AND deliveries.slot < v.slot AND deliveries.lease_until IS NULL
-       RETURNING deliveries.id, deliveries.workspace_id, deliveries.livemode, deliveries.onboarding_id, deliveries.kind,
-         deliveries.slot, deliveries.channel, deliveries.recipient, deliveries.why, deliveries.status,
-         deliveries.reason, deliveries.detail, deliveries.due_at, deliveries.send_after, deliveries.sent_at,
-         deliveries.attempts, deliveries.ambiguities, deliveries.errors, deliveries.message_id,
-         deliveries.planned_at";
 }
 
 /// An onboarding whose reminder is due.
@@ -98,6 +72,8 @@ pub struct Situation {
     pub users: HashMap<UserId, User>,
     /// The onboardings, where they were asked for by id.
     pub onboardings: HashMap<OnboardingId, Onboarding>,
+    /// What happened last to each of those onboardings (an event type), and when.
+    pub last_changes: HashMap<OnboardingId, (String, DateTime<Utc>)>,
 }
 
 /// What planning looks at.
@@ -133,49 +109,7 @@ pub struct PlanWrite {
     pub schedules: Vec<Advance>,
 }
 
-/// How long a schedule that cannot be read is left alone.
-const UNREADABLE: TimeDelta = TimeDelta::hours(1);
-
 impl Store {
-    /// Plans up to `limit` due schedules and `limit` requests in one transaction: `planner` says what to write. The
-    /// number of rows that were looked at; fewer than `limit` means that no more are due, or others hold them.
-    pub async fn plan(
-        &self,
-        now: DateTime<Utc>,
-        limit: u32,
-        planner: impl FnOnce(&PlanInput) -> PlanWrite + Send,
-    ) -> Result<usize, StoreError> {
-        let mut tx = self.db().begin().await?;
-        let mut input = PlanInput::default();
-        for row in tx.all(&DUE, vec![Arg::time(now), Arg::int(limit.into())]).await? {
-            match due(&row) {
-                Ok(due) => input.due.push(due),
-                Err(error) => {
-                    let id = row.text("id")?;
-                    tracing::error!(onboarding = id, %error, "a schedule cannot be read; it is tried again in an hour");
-                    tx.execute(&STUCK, vec![Arg::text(id), Arg::time(now + UNREADABLE)]).await?;
-                }
-            }
-        }
-        for row in tx.all(&REQUESTED, vec![Arg::int(limit.into())]).await? {
-            input.manual.push(requested(&row)?);
-        }
-        let count = input.due.len() + input.manual.len();
-        if count == 0 {
-            tx.commit().await?;
-            return Ok(0);
-        }
-        let onboardings =
-            input.due.iter().map(|it| &it.onboarding).chain(input.manual.iter().map(|it| &it.onboarding));
-        input.situation = situation(&mut tx, onboardings, Vec::new()).await?;
-        let write = planner(&input);
-        let requests = Arg::texts(input.manual.iter().map(|it| it.id));
-        write_plan(&mut tx, write, now).await?;
-        tx.execute(&PLANNED, vec![requests, Arg::time(now)]).await?;
-        tx.commit().await?;
-        Ok(count)
-    }
-
     /// Onboardings and the records around them, as they stand now.
     pub async fn situation(
         &self,
@@ -189,6 +123,10 @@ impl Store {
         }
         let recipients = recipients.iter().map(ToString::to_string).collect();
         let mut situation = situation(&mut tx, onboardings.iter(), recipients).await?;
+        for row in tx.all(&LAST_CHANGES, vec![Arg::texts(ids)]).await? {
+            let change = (row.text("kind")?, row.time("occurred_at")?);
+            situation.last_changes.insert(row.parsed("onboarding_id")?, change);
+        }
         tx.commit().await?;
         situation.onboardings = onboardings.into_iter().map(|it| (it.id, it)).collect();
         Ok(situation)
@@ -198,22 +136,6 @@ impl Store {
     pub async fn next_wake(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
         self.db().first(&NEXT_WAKE, Vec::new()).await?.map_or(Ok(None), |row| row.opt_time("at"))
     }
-}
-
-fn due(row: &Row) -> Result<DueSchedule, StoreError> {
-    let onboarding = records::onboarding(row)?;
-    let pending = Slot { date: row.date("slot")?, due_at: row.time("due_at")? };
-    Ok(DueSchedule { onboarding, pending })
-}
-
-fn requested(row: &Row) -> Result<ManualRequest, StoreError> {
-    let channels = row.opt_json("channels")?.map(serde_json::from_value).transpose();
-    Ok(ManualRequest {
-        id: row.parsed("request_id")?,
-        onboarding: records::onboarding(row)?,
-        channels: channels.map_err(|error| StoreError::decode("channels", error.to_string()))?,
-        requested_at: row.time("requested_at")?,
-    })
 }
 
 async fn situation(
@@ -241,39 +163,4 @@ async fn situation(
         situation.users.insert(it.id, it);
     }
     Ok(situation)
-}
-
-async fn write_plan(tx: &mut Tx, write: PlanWrite, now: DateTime<Utc>) -> Result<(), StoreError> {
-    // What waits of an older slot gives way to the new one.
-    let newer: HashMap<OnboardingId, &String> = write
-        .deliveries
-        .iter()
-        .filter(|it| it.kind == usher_lifecycle::reminder::Kind::Cadence)
-        .map(|it| (it.onboarding_id, &it.slot))
-        .collect();
-    let rows =
-        newer.into_iter().map(|(id, slot)| vec![Arg::id(id), Arg::text(slot), Arg::time(now)]).collect();
-    let mut told = Vec::new();
-    for row in tx.bulk_returning(&SUPERSEDE, rows).await? {
-        told.push(deliveries::read(&row)?);
-    }
-    let advances = write.schedules.iter().map(|it| {
-        vec![
-            Arg::id(it.onboarding_id),
-            Arg::Date(it.next.map(|slot| slot.date)),
-            Arg::Time(it.next.map(|slot| slot.due_at)),
-            Arg::Date(it.last_slot),
-            Arg::Time(it.silent.map(|it| it.since)),
-            Arg::opt(it.silent.map(|it| it.reason)),
-        ]
-    });
-    tx.bulk(&ADVANCE, advances.collect()).await?;
-    let written = deliveries::insert(tx, &write.deliveries).await?;
-    let new = write.deliveries.into_iter().filter(|it| written.contains(&it.id.to_text()));
-    told.extend(new.filter(|it| it.status != Status::Pending));
-    let events = told
-        .iter()
-        .filter_map(|it| Some(it.event(&Event::plain(deliveries::told(it.status)?), now)))
-        .collect();
-    outbox::insert(tx, events).await
 }

@@ -9,7 +9,10 @@ use std::{
 };
 
 use chrono::{DateTime, SubsecRound, Utc};
-use sqlx::migrate::{Migrate, Migrator};
+use sqlx::{
+    error::DatabaseError,
+    migrate::{Migrate, MigrateError, Migrator},
+};
 
 use crate::{
     apply::Committer,
@@ -59,30 +62,47 @@ impl Store {
 
     /// Applies the migrations, under a lock, so that several processes may start at once.
     pub async fn migrate(&self) -> Result<(), StoreError> {
+        let (postgres, sqlite) = (known(&POSTGRES), known(&SQLITE));
         match self.db() {
-            Db::Postgres(pool) => POSTGRES.run(pool).await?,
-            Db::Sqlite { writer, .. } => SQLITE.run(writer).await?,
+            Db::Postgres(pool) => Ok(postgres.run(pool).await?),
+            Db::Sqlite { writer, .. } => {
+                // sqlx has no lock here. Who loses the race for a migration is rolled back, waits for the winner, and
+                // goes on with the next one.
+                for _ in 0..sqlite.iter().count() {
+                    if sqlite.run(writer).await.is_ok() {
+                        return Ok(());
+                    }
+                    self.db().begin().await?.rollback().await?;
+                }
+                Ok(sqlite.run(writer).await?)
+            }
         }
-        Ok(())
     }
 
     /// Fails when a migration of this version is not applied yet. Newer ones than this version knows are fine: an old
     /// replica goes on working while a new one has migrated.
     pub async fn check_tables(&self) -> Result<(), StoreError> {
         let (applied, wanted) = match self.db() {
-            Db::Postgres(pool) => (
-                pool.acquire().await?.list_applied_migrations(&POSTGRES.table_name).await?,
-                POSTGRES.iter().count(),
-            ),
-            Db::Sqlite { readers, .. } => (
-                readers.acquire().await?.list_applied_migrations(&SQLITE.table_name).await?,
-                SQLITE.iter().count(),
-            ),
+            Db::Postgres(pool) => {
+                (pool.acquire().await?.list_applied_migrations(&POSTGRES.table_name).await, &POSTGRES)
+            }
+            Db::Sqlite { readers, .. } => {
+                (readers.acquire().await?.list_applied_migrations(&SQLITE.table_name).await, &SQLITE)
+            }
         };
-        if applied.len() < wanted {
+        let applied = match applied {
+            Ok(applied) => applied,
+            Err(MigrateError::Execute(sqlx::Error::Database(error))) if has_no_tables(error.as_ref()) => {
+                Vec::new()
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let missing =
+            wanted.iter().filter(|it| !applied.iter().any(|applied| applied.version == it.version)).count();
+        if missing > 0 {
+            let all = wanted.iter().count();
             return Err(StoreError::Tables(format!(
-                "{} of {wanted} migrations are applied; run `usher migrate`",
-                applied.len()
+                "{missing} of {all} migrations are not applied; run `usher migrate`"
             )));
         }
         Ok(())
@@ -129,6 +149,16 @@ impl Store {
             .unwrap_or(0);
         DateTime::from_timestamp_micros(own(last, wanted)).unwrap_or(now)
     }
+}
+
+/// The migrations of this version; what a newer one has applied already is left alone.
+fn known(migrator: &'static Migrator) -> Migrator {
+    Migrator { migrations: migrator.migrations.clone(), ignore_missing: true, ..Migrator::DEFAULT }
+}
+
+/// Not even the list of migrations is there.
+fn has_no_tables(error: &dyn DatabaseError) -> bool {
+    error.code().is_some_and(|code| code == "42P01") || error.message().starts_with("no such table")
 }
 
 /// At most a second ahead of the clock: a clock that was set back is followed again.

@@ -1,2 +1,35 @@
-//! placeholder
-fn main() {}
+//! usher: self-hosted, event-driven customer onboardings. This crate is the only `main()`: it reads the configuration,
+//! owns the clock, composes the parts and ends them in order.
+
+mod cli;
+mod commands;
+mod compose;
+mod config;
+mod embedded;
+mod messages;
+mod output;
+mod store;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("usher: no runtime: {error}");
+            return ExitCode::from(1);
+        }
+    };
+    match runtime.block_on(commands::execute(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // `{:#}` writes the causes behind the error, on one line.
+            eprintln!("usher: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}

@@ -37,6 +37,36 @@ async fn a_token_opens_the_door() {
 }
 
 #[tokio::test]
+async fn an_nkey_opens_the_door() {
+    skip_without_servers!();
+    // The example pair of the NATS documentation.
+    let user = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4";
+    let seed = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY";
+    let config = format!("authorization {{ users: [{{ nkey: {user} }}] }}");
+    let server = usher_testkit::nats::Nats::start_with(&config).await.unwrap();
+    attempt(&server.url(), Credentials::Nkey(format!("{seed}\n").into())).await.unwrap();
+    let error = attempt(&server.url(), Credentials::Nkey("SUnonsense".to_owned().into())).await.unwrap_err();
+    assert!(matches!(error, BusError::Unauthorized { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_certificate_is_trusted_only_with_its_ca_file() {
+    skip_without_servers!();
+    let directory = tempfile::tempdir().unwrap();
+    let (certificate, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let config = format!("tls {{ cert_file: {certificate:?}, key_file: {key:?} }}");
+    let server = usher_testkit::nats::Nats::start_with(&config).await.unwrap();
+    let mut settings = quick(&server.url());
+    let error = Nats::connect(settings.clone()).await.unwrap_err();
+    assert!(chain(&error).contains("certificate"), "{}", chain(&error));
+    settings.tls.ca_file = Some(certificate);
+    Nats::connect(settings).await.unwrap().ensure_streams().await.unwrap();
+}
+
+#[tokio::test]
 async fn wrong_credentials_are_named_without_being_shown() {
     skip_without_servers!();
     for (config, credentials, in_url) in [

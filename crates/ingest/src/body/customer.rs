@@ -72,7 +72,12 @@ pub fn create_customer(body: &Value) -> Result<CreateCustomer, Refusal> {
         mrr: given.mrr.flatten(),
         monthly_orders: given.monthly_orders.flatten(),
         // As in a patch, a null is a key that is not there.
-        metadata: given.metadata.unwrap_or_default().into_iter().filter(|(_, value)| !value.is_null()).collect(),
+        metadata: given
+            .metadata
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .collect(),
     };
     Ok(CreateCustomer { fields })
 }
@@ -95,8 +100,8 @@ pub fn patch_customer(body: &Value) -> Result<CustomerPatch, Refusal> {
         match field.name {
             "name" => patch.name = Some(field.filled(limits::NAME)?),
             "status" => patch.status = Some(field.one_of()?),
-            "mrr" => patch.mrr = Some(field.nullable(|it| it.amount())?),
-            "monthly_orders" => patch.monthly_orders = Some(field.nullable(|it| it.count())?),
+            "mrr" => patch.mrr = Some(field.nullable(Field::amount)?),
+            "monthly_orders" => patch.monthly_orders = Some(field.nullable(Field::count)?),
             "metadata" => patch.metadata = Some(metadata(&field)?),
             _ => return Err(field.unrecognized(&KNOWN)),
         }

@@ -62,7 +62,10 @@ impl<'a> Field<'a> {
     }
 
     /// Null is none, all else is read by `read`.
-    pub(super) fn nullable<T>(&self, read: impl FnOnce(&Self) -> Result<T, Refusal>) -> Result<Option<T>, Refusal> {
+    pub(super) fn nullable<T>(
+        &self,
+        read: impl FnOnce(&Self) -> Result<T, Refusal>,
+    ) -> Result<Option<T>, Refusal> {
         if self.value.is_null() { Ok(None) } else { read(self).map(Some) }
     }
 
@@ -121,8 +124,11 @@ impl<'a> Field<'a> {
         if float.abs() <= 9_007_199_254_740_992.0 {
             return format!("{float:.0}").parse().map_err(|_| self.wrong_type("a whole number"));
         }
-        let (code, why) =
-            if float > 0.0 { (Code::TooBig, "that is too big") } else { (Code::TooSmall, "that is too small") };
+        let (code, why) = if float > 0.0 {
+            (Code::TooBig, "that is too big")
+        } else {
+            (Code::TooSmall, "that is too small")
+        };
         Err(self.refuse(code, why))
     }
 
@@ -147,7 +153,11 @@ impl<'a> Field<'a> {
     pub(super) fn object(&self) -> Result<impl Iterator<Item = Field<'a>> + use<'a>, Refusal> {
         let Value::Object(map) = self.value else { return Err(self.wrong_type("an object")) };
         let above = self.path.clone();
-        Ok(map.iter().map(move |(name, value)| Field { name, path: short(&format!("{above}.{name}")), value }))
+        Ok(map.iter().map(move |(name, value)| Field {
+            name,
+            path: short(&format!("{above}.{name}")),
+            value,
+        }))
     }
 
     /// The items of an array of at most `max`, named by their index.

@@ -9,7 +9,7 @@ use usher_lifecycle::{
     reminder::Channel,
 };
 
-use super::field::{members, missing};
+use super::field::{Field, members, missing};
 
 pub(super) const CREATE: [&str; 15] = [
     "customer_id",
@@ -57,7 +57,7 @@ pub fn create_onboarding(body: &Value) -> Result<CreateOnboarding, Refusal> {
     let mut customer = None;
     for field in members(body)? {
         if let Some(role) = role(field.name) {
-            if let Some(user) = field.nullable(|it| it.reference())? {
+            if let Some(user) = field.nullable(Field::reference)? {
                 create.roles.insert(role, user);
             }
             continue;
@@ -73,7 +73,7 @@ pub fn create_onboarding(body: &Value) -> Result<CreateOnboarding, Refusal> {
             "reminder_slack" => create.reminder_slack = Some(field.boolean()?),
             "reminder_frequency_days" => create.reminder_frequency_days = Some(field.days()?),
             "started_at" => create.started_at = Some(field.instant()?),
-            "external_id" => create.external_id = field.nullable(|it| it.external_id())?,
+            "external_id" => create.external_id = field.nullable(Field::external_id)?,
             _ => return Err(field.unrecognized(&CREATE)),
         }
     }
@@ -89,7 +89,7 @@ pub fn patch_onboarding(body: &Value) -> Result<OnboardingPatch, Refusal> {
     let mut patch = OnboardingPatch::default();
     for field in members(body)? {
         if let Some(role) = role(field.name) {
-            patch.roles.insert(role, field.nullable(|it| it.reference())?);
+            patch.roles.insert(role, field.nullable(Field::reference)?);
             continue;
         }
         match field.name {
@@ -97,18 +97,18 @@ pub fn patch_onboarding(body: &Value) -> Result<OnboardingPatch, Refusal> {
                 let message = "customer_id cannot change; create another onboarding for the other customer";
                 return Err(Refusal::field(Code::ImmutableField, "customer_id", message));
             }
-            "template_id" => patch.template = Some(field.nullable(|it| it.reference())?),
+            "template_id" => patch.template = Some(field.nullable(Field::reference)?),
             "phase" => patch.phase = Some(field.one_of()?),
             "state" => patch.state = Some(field.one_of()?),
             "waiting_on_customer" => patch.waiting_on_customer = Some(field.boolean()?),
             "started_at" => patch.started_at = Some(field.instant()?),
-            "target_launch_date" => patch.target_launch_date = Some(field.nullable(|it| it.instant())?),
+            "target_launch_date" => patch.target_launch_date = Some(field.nullable(Field::instant)?),
             "notes" => patch.notes = Some(field.nullable(|it| it.text(limits::NOTES))?),
-            "wizard_completed_at" => patch.wizard_completed_at = Some(field.nullable(|it| it.instant())?),
+            "wizard_completed_at" => patch.wizard_completed_at = Some(field.nullable(Field::instant)?),
             "reminder_email" => patch.reminder_email = Some(field.boolean()?),
             "reminder_slack" => patch.reminder_slack = Some(field.boolean()?),
             "reminder_frequency_days" => patch.reminder_frequency_days = Some(field.days()?),
-            "external_id" => patch.external_id = Some(field.nullable(|it| it.external_id())?),
+            "external_id" => patch.external_id = Some(field.nullable(Field::external_id)?),
             "reason" => patch.reason = Some(field.text(limits::REASON)?),
             _ => return Err(field.unrecognized(&PATCH)),
         }
@@ -134,7 +134,11 @@ pub fn snooze(body: &Value) -> Result<Snooze, Refusal> {
         }
     }
     snooze.ok_or_else(|| {
-        Refusal::field(Code::MissingField, "until", "until is missing; give until (an instant) or days (1 to 365)")
+        Refusal::field(
+            Code::MissingField,
+            "until",
+            "until is missing; give until (an instant) or days (1 to 365)",
+        )
     })
 }
 

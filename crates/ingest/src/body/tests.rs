@@ -79,7 +79,11 @@ fn hostile_onboardings() {
         ("true", "invalid_type"),
         ("[1]", "invalid_type"),
     ] {
-        assert_eq!(told(&frequency(value), create_onboarding), fault(code, "reminder_frequency_days"), "{value}");
+        assert_eq!(
+            told(&frequency(value), create_onboarding),
+            fault(code, "reminder_frequency_days"),
+            "{value}"
+        );
     }
     for value in ["1", "365", "7.0", "3e2"] {
         assert_eq!(told(&frequency(value), create_onboarding), Ok(()), "{value}");
@@ -135,7 +139,11 @@ fn a_whole_onboarding_is_read() {
         "notes": "", "reminder_email": false, "reminder_slack": true, "reminder_frequency_days": 7,
         "external_id": "deal-9",
     });
-    assert_eq!(body.as_object().map(serde_json::Map::len), Some(onboarding::CREATE.len()), "every key is here");
+    assert_eq!(
+        body.as_object().map(serde_json::Map::len),
+        Some(onboarding::CREATE.len()),
+        "every key is here"
+    );
     let at = |text: &str| Some(text.parse().expect("an instant"));
     let wanted = CreateOnboarding {
         customer: "cust_1".into(),
@@ -290,7 +298,8 @@ fn hostile_users() {
             (r#"{"name":"x","email":"a@b.c\r\nBcc: d@e.f"}"#, "invalid_string", "email"),
         ],
     );
-    let user = create_user(&json!({"name": "Ada", "email": "Ada@Example.com", "days_off": ["sun", "mon", "sun"]}));
+    let user =
+        create_user(&json!({"name": "Ada", "email": "Ada@Example.com", "days_off": ["sun", "mon", "sun"]}));
     let user = user.expect("fine");
     assert_eq!(user.email, "ada@example.com");
     assert_eq!(user.reach.days_off.names(), ["mon", "sun"]);

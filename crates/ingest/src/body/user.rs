@@ -89,11 +89,11 @@ fn read(body: &Value, known: &[&str]) -> Result<UserPatch, Refusal> {
             "time_zone" => patch.time_zone = Some(field.nullable(time_zone)?),
             "quiet_hours" => patch.quiet_hours = Some(field.nullable(quiet_hours)?),
             "days_off" => patch.days_off = Some(days_off(&field)?),
-            "mute_until" => patch.mute_until = Some(field.nullable(|it| it.instant())?),
+            "mute_until" => patch.mute_until = Some(field.nullable(Field::instant)?),
             "email_enabled" => patch.email_enabled = Some(field.boolean()?),
             "slack_enabled" => patch.slack_enabled = Some(field.boolean()?),
             "active" => patch.active = Some(field.boolean()?),
-            "external_id" => patch.external_id = Some(field.nullable(|it| it.external_id())?),
+            "external_id" => patch.external_id = Some(field.nullable(Field::external_id)?),
             _ => return Err(field.unrecognized(known)),
         }
     }
@@ -151,7 +151,10 @@ fn days_off(field: &Field<'_>) -> Result<DaysOff, Refusal> {
             days.weekdays.push(weekday);
         } else {
             days.dates.push(date(text).ok_or_else(|| {
-                item.refuse(Code::InvalidString, "a weekday (mon to sun) or a date (like 2026-12-24) is wanted")
+                item.refuse(
+                    Code::InvalidString,
+                    "a weekday (mon to sun) or a date (like 2026-12-24) is wanted",
+                )
             })?);
         }
     }
@@ -165,6 +168,9 @@ fn days_off(field: &Field<'_>) -> Result<DaysOff, Refusal> {
 /// `YYYY-MM-DD`, and nothing that chrono would take besides.
 fn date(text: &str) -> Option<NaiveDate> {
     let shape = text.len() == 10
-        && text.bytes().enumerate().all(|(at, byte)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() });
+        && text
+            .bytes()
+            .enumerate()
+            .all(|(at, byte)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() });
     text.parse().ok().filter(|_| shape)
 }

@@ -40,11 +40,7 @@ impl Caller {
 
     /// The caller as events name it.
     pub(super) fn actor(&self) -> Actor {
-        Actor {
-            kind: ActorKind::ApiKey,
-            id: Some(self.key.id.to_text()),
-            name: Some(self.key.name.clone()),
-        }
+        Actor { kind: ActorKind::ApiKey, id: Some(self.key.id.to_text()), name: Some(self.key.name.clone()) }
     }
 }
 
@@ -53,7 +49,8 @@ impl FromRequestParts<Api> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let key = api.store.key_by_secret(secret(&parts.headers)?).await?;
-        let key = key.ok_or_else(|| ApiError::unauthenticated("invalid_api_key", "this API key is not known"))?;
+        let key =
+            key.ok_or_else(|| ApiError::unauthenticated("invalid_api_key", "this API key is not known"))?;
         if let Some(who) = parts.extensions.get::<Who>() {
             who.is(key.workspace_id, &key.prefix);
         }
@@ -112,7 +109,8 @@ mod tests {
             assert_eq!(secret(&headers).map_err(|error| error.envelope()), Ok("pivotal_x"), "{value}");
         }
         let code = |value: &'static [u8]| {
-            let error = secret(&headers(header::AUTHORIZATION, value)).map(str::to_owned).expect_err("refused");
+            let error =
+                secret(&headers(header::AUTHORIZATION, value)).map(str::to_owned).expect_err("refused");
             error.envelope()["error"]["code"].as_str().map(str::to_owned).expect("a code")
         };
         assert_eq!(code(b""), "missing_api_key");

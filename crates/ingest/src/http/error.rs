@@ -4,7 +4,7 @@ use std::any::Any;
 
 use axum::{
     Json,
-    http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header},
+    http::{HeaderValue, Method, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
@@ -15,7 +15,7 @@ use usher_lifecycle::{
 use usher_store::{ApplyError, StoreError};
 
 /// Seconds after which a caller may try again while the store is away.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+const RETRY_AFTER: &str = "5";
 
 /// An answer that is no success.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     field: Option<String>,
-    header: Option<(HeaderName, HeaderValue)>,
+    header: Option<(&'static str, &'static str)>,
 }
 
 impl ApiError {
@@ -34,7 +34,7 @@ impl ApiError {
 
     /// 401 with that code.
     pub(super) fn unauthenticated(code: &'static str, message: &str) -> Self {
-        let header = Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+        let header = Some(("www-authenticate", "Bearer"));
         Self { header, ..Self::new(StatusCode::UNAUTHORIZED, code, message) }
     }
 
@@ -112,7 +112,7 @@ impl From<&StoreError> for ApiError {
         if error.is_away() {
             tracing::warn!(cause, "the store is away");
             let message = "the service cannot reach its database; the same request may be sent again";
-            let header = Some((header::RETRY_AFTER, RETRY_AFTER));
+            let header = Some(("retry-after", RETRY_AFTER));
             return Self { header, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message) };
         }
         tracing::error!(cause, "the store failed");
@@ -124,7 +124,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.envelope())).into_response();
         if let Some((name, value)) = self.header {
-            response.headers_mut().insert(name, value);
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
         response
     }
@@ -154,6 +154,7 @@ pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
 }
 
 /// The answer when a handler panicked.
+#[expect(clippy::needless_pass_by_value, reason = "the form that the layer calls")]
 pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
@@ -193,7 +194,7 @@ mod tests {
     fn a_store_that_is_away_is_a_503_and_any_other_failure_a_500() {
         let away = ApiError::from(StoreError::Closed);
         assert_eq!((away.status.as_u16(), away.kind(), away.code), (503, "internal_error", "unavailable"));
-        assert!(away.into_response().headers().contains_key(header::RETRY_AFTER));
+        assert!(away.into_response().headers().contains_key("retry-after"));
         let failed = ApiError::from(StoreError::Bug("secret detail".into()));
         assert_eq!((failed.status.as_u16(), failed.code), (500, "internal_error"));
         assert!(!failed.envelope().to_string().contains("secret"), "causes stay in the log");

@@ -45,8 +45,12 @@ impl Key {
 
     /// How the store knows a repeat of a request with this body.
     pub(super) fn dedupe(&self, body: &[u8], status: u16) -> Dedupe {
-        let hash = Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
-        Dedupe::Idempotency { endpoint: self.endpoint.clone(), key: self.key.clone(), body_hash: hash, status }
+        Dedupe::Idempotency {
+            endpoint: self.endpoint.clone(),
+            key: self.key.clone(),
+            body_hash: format!("{:x}", Sha256::digest(body)),
+            status,
+        }
     }
 }
 
@@ -58,13 +62,19 @@ pub(super) struct InFlight(Mutex<HashSet<Running>>);
 
 impl InFlight {
     /// Takes the key until the guard is dropped; refused while another request has it.
-    pub(super) fn take(&self, workspace: WorkspaceId, livemode: bool, key: &Key) -> Result<Guard<'_>, Refusal> {
+    pub(super) fn take(
+        &self,
+        workspace: WorkspaceId,
+        livemode: bool,
+        key: &Key,
+    ) -> Result<Guard<'_>, Refusal> {
         let running = (workspace, livemode, key.endpoint.clone(), key.key.clone());
         let free = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(running.clone());
         if free {
             return Ok(Guard { all: self, running });
         }
-        let message = "the first request with this Idempotency-Key is still running; send it again in a moment";
+        let message =
+            "the first request with this Idempotency-Key is still running; send it again in a moment";
         Err(Refusal::field(Code::IdempotencyKeyInProgress, HEADER, message))
     }
 }
@@ -95,7 +105,8 @@ mod tests {
 
     #[test]
     fn keys_are_1_to_255_bytes_of_utf8_on_posts() {
-        let code = |text: &[u8]| key("POST", "/x", text).map(|key| key.is_some()).map_err(|refusal| refusal.code);
+        let code =
+            |text: &[u8]| key("POST", "/x", text).map(|key| key.is_some()).map_err(|refusal| refusal.code);
         assert_eq!(code(b"k"), Ok(true));
         assert_eq!(code(&[b'k'; 255]), Ok(true));
         assert_eq!(code(&[b'k'; 256]), Err(Code::TooLong));

@@ -62,7 +62,8 @@ impl Query {
                 name if known.contains(&name) => filter(&param)?,
                 _ => {
                     let known: Vec<_> = ["limit", "cursor"].iter().chain(known).copied().collect();
-                    let message = format!("{} is not known here; known are {}", excerpt(name), known.join(", "));
+                    let message =
+                        format!("{} is not known here; known are {}", excerpt(name), known.join(", "));
                     let field: String = name.chars().take(128).collect();
                     return Err(Refusal::field(Code::UnrecognizedKey, field, message));
                 }
@@ -82,12 +83,11 @@ impl Param<'_> {
     fn limit(&self) -> Result<u32, Refusal> {
         let allowed = format!("1 to {MOST} are allowed");
         let number: i64 = self.value.parse().map_err(|_| self.refuse(Code::InvalidType, &allowed))?;
-        match u32::try_from(number) {
-            Ok(limit @ 1..=MOST) => Ok(limit),
-            Ok(1..) => Err(self.refuse(Code::TooBig, &allowed)),
-            Ok(0) | Err(_) if number < 1 => Err(self.refuse(Code::TooSmall, &allowed)),
-            Ok(0) | Err(_) => Err(self.refuse(Code::TooBig, &allowed)),
+        if number < 1 {
+            return Err(self.refuse(Code::TooSmall, &allowed));
         }
+        let limit = u32::try_from(number).ok().filter(|limit| *limit <= MOST);
+        limit.ok_or_else(|| self.refuse(Code::TooBig, &allowed))
     }
 
     fn parsed<T: FromStr<Err: std::fmt::Display>>(&self, code: Code) -> Result<T, Refusal> {
@@ -120,7 +120,7 @@ struct List<T> {
 }
 
 /// A part of a list, each record as `view` shows it.
-pub(super) fn answer<T, V: Serialize>(listed: &Listed<T>, view: impl Fn(&T) -> V) -> Response {
+pub(super) fn answer<'a, T, V: Serialize>(listed: &'a Listed<T>, view: impl Fn(&'a T) -> V) -> Response {
     let next_cursor = listed.next.map(|cursor| cursor.to_string());
     let data = listed.data.iter().map(view).collect();
     Json(List { object: "list", data, has_more: next_cursor.is_some(), next_cursor }).into_response()
@@ -135,7 +135,9 @@ pub(super) const fn empty<T>() -> Listed<T> {
 mod tests {
     use super::*;
 
-    fn read(query: &str) -> Result<(Page, Vec<String>), (&'static str, Option<String>)> {
+    type Fault = (&'static str, Option<String>);
+
+    fn read(query: &str) -> Result<(Page, Vec<String>), Fault> {
         let uri = format!("/x?{query}").parse().expect("a uri");
         let Pairs(pairs) = Pairs::try_from_uri(&uri).expect("pairs of strings");
         let mut seen = Vec::new();
@@ -179,7 +181,8 @@ mod tests {
     #[test]
     fn the_page_and_the_filters_are_read() {
         assert_eq!(read("").expect("fine").0, Page { limit: 25, cursor: None });
-        let (page, seen) = read("limit=100&state=active&slug=a%2Db&cursor=2026-01-01T00:00:00Z").expect("fine");
+        let (page, seen) =
+            read("limit=100&state=active&slug=a%2Db&cursor=2026-01-01T00:00:00Z").expect("fine");
         assert_eq!(page.limit, 100);
         assert_eq!(page.cursor, "2026-01-01T00:00:00Z".parse().ok());
         assert_eq!(seen, ["active", "a-b"]);

@@ -2,7 +2,7 @@
 //!
 //! Laws: every answer, also to what is no request of ours, has the error envelope or the object of the contract, and an
 //! `X-Request-Id`; a key that is revoked is refused on the very next request (it is looked up each time, nothing here
-//! remembers one); nothing is decided here that `lifecycle` decides. [`routes`] is the table of routes; each resource
+//! remembers one); nothing is decided here that `lifecycle` decides. `routes.rs` is the table of routes; each resource
 //! has a file of its own.
 
 mod auth;

@@ -14,7 +14,10 @@ pub(super) fn table() -> Router<Api> {
         .route("/api/v1/health", get(health::health))
         .route("/api/v1/me", get(me::show))
         .route("/api/v1/customers", get(customers::list).post(customers::create))
-        .route("/api/v1/customers/{id}", get(customers::show).patch(customers::change).delete(customers::delete))
+        .route(
+            "/api/v1/customers/{id}",
+            get(customers::show).patch(customers::change).delete(customers::delete),
+        )
         .route("/api/v1/customers/{id}/onboardings", get(onboardings::list_of_customer))
         .route("/api/v1/onboardings", get(onboardings::list).post(onboardings::create))
         .route(

@@ -36,7 +36,8 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             stream = accept(&listener) => stream,
         };
-        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        let connection =
+            http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
         let connection = graceful.watch(connection);
         connections.spawn(async move {
             if let Err(error) = connection.await {
@@ -46,7 +47,10 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
     }
     drop(listener);
     if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
-        tracing::warn!(connections = connections.len(), "requests were still running at the end and are cut off");
+        tracing::warn!(
+            connections = connections.len(),
+            "requests were still running at the end and are cut off"
+        );
     }
     connections.shutdown().await;
 }

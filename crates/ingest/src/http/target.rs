@@ -17,7 +17,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Target {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
         // Only a path that is not UTF-8 fails; that is no id either.
-        let text = Path::<String>::from_request_parts(parts, state).await.map_or_else(|_| String::new(), |it| it.0);
+        let text = Path::<String>::from_request_parts(parts, state).await.map(|Path(text)| text);
+        let text = text.unwrap_or_default();
         Ok(Self(Ref::parse(&text)))
     }
 }
@@ -50,7 +51,8 @@ impl Expected {
             return Self::Any;
         }
         let tag = tag.strip_prefix("W/").unwrap_or(tag);
-        let version = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).and_then(|tag| tag.parse().ok());
+        let version =
+            tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).and_then(|tag| tag.parse().ok());
         version.map_or(Self::Never, Self::Version)
     }
 

@@ -96,10 +96,10 @@ impl Effect {
 fn answer(applied: Applied, status: StatusCode, tagged: bool) -> Response {
     let replayed = applied.status.and_then(|status| StatusCode::from_u16(status).ok());
     let mut response = json(replayed.unwrap_or(status), applied.body);
-    if tagged && applied.version > 0 {
+    if tagged && replayed.is_none() {
         response.headers_mut().insert(header::ETAG, etag(applied.version));
     }
-    if applied.status.is_some() {
+    if replayed.is_some() {
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     }
     response

@@ -17,6 +17,7 @@ use crate::{
     command::{OnboardingPatch, Snooze},
     event::{Event, EventKind},
     id::ReminderId,
+    limits,
     onboarding::Onboarding,
     phase::{Move, Phase},
     refusal::{Code, Refusal},
@@ -73,7 +74,7 @@ fn plain_fields(
         None => {}
         Some(None) => after.template_id = None,
         Some(Some(named)) => {
-            after.template_id = Some(book.references.template.ok_or_else(|| unknown_template(named))?)
+            after.template_id = Some(book.references.template.ok_or_else(|| unknown_template(named))?);
         }
     }
     for (role, named) in &patch.roles {
@@ -289,7 +290,7 @@ fn finish(
     after.updated_at = now;
     let schedule = if concerns_reminders(&before, &after) {
         let customer = book.references.customer.map(|(_, status)| status);
-        schedule::reschedule(book.rules, &mut after, customer, now)
+        schedule::after_change(book.rules, &before, &mut after, customer, now)
     } else {
         schedule::Schedule::Keep
     };
@@ -329,8 +330,11 @@ pub(super) fn snooze(
             return Err(Refusal::field(Code::TooSmall, "until", message));
         }
         Snooze::Until(until) => until,
-        Snooze::Days(days) => cadence::snooze_until(&book.rules.policy, u32::from(days), now)
-            .ok_or_else(|| Refusal::field(Code::TooBig, "days", "days reaches beyond the calendar"))?,
+        Snooze::Days(days) => {
+            let days = limits::frequency_days("days", days.into())?;
+            cadence::snooze_until(&book.rules.policy, days.into(), now)
+                .ok_or_else(|| Refusal::field(Code::TooBig, "days", "days reaches beyond the calendar"))?
+        }
     };
     let mut after = before.clone();
     after.snoozed_until = Some(until);

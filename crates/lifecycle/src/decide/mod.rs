@@ -97,6 +97,12 @@ pub fn decide(
     now: DateTime<Utc>,
 ) -> Result<Decision, Refusal> {
     let now = now.trunc_subsecs(6);
+    if let Current::Record(record) = &current
+        && record.is_deleted()
+        && !command.is_delete()
+    {
+        return Err(Refusal::new(command.aggregate().not_found(), "the record was deleted"));
+    }
     match (command, current) {
         (Command::CreateOnboarding(create), Current::Nothing { workspace_id, livemode }) => {
             create::onboarding(create, workspace_id, livemode, book, now)
@@ -161,14 +167,21 @@ impl Record {
     /// The object as the API returns it.
     pub fn object(&self) -> Value {
         match self {
-            Self::Onboarding(it) if it.hidden.deleted_at.is_some() => {
-                wire::deleted(&it.id.to_text(), it.display_id)
-            }
-            Self::Customer(it) if it.deleted_at.is_some() => wire::deleted(&it.id.to_text(), it.display_id),
-            Self::User(it) if it.deleted_at.is_some() => wire::deleted(&it.id.to_text(), it.display_id),
+            Self::Onboarding(it) if self.is_deleted() => wire::deleted(&it.id.to_text(), it.display_id),
+            Self::Customer(it) if self.is_deleted() => wire::deleted(&it.id.to_text(), it.display_id),
+            Self::User(it) if self.is_deleted() => wire::deleted(&it.id.to_text(), it.display_id),
             Self::Onboarding(it) => wire::value(&wire::OnboardingObject::from(it)),
             Self::Customer(it) => wire::value(&wire::CustomerObject::from(it)),
             Self::User(it) => wire::value(&wire::UserObject::from(it)),
+        }
+    }
+
+    /// Whether it was deleted; a deleted one is not found any more.
+    pub const fn is_deleted(&self) -> bool {
+        match self {
+            Self::Onboarding(it) => it.hidden.deleted_at.is_some(),
+            Self::Customer(it) => it.deleted_at.is_some(),
+            Self::User(it) => it.deleted_at.is_some(),
         }
     }
 

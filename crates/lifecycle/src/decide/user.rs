@@ -11,6 +11,7 @@ use crate::{
     event::{Event, EventKind},
     id::{UserId, WorkspaceId},
     person::User,
+    reminder::Channel,
     wire,
 };
 
@@ -93,6 +94,11 @@ fn apply(user: &mut User, patch: &UserPatch) {
     }
     if let Some(active) = patch.active {
         user.active = active;
+    }
+    match &patch.broken {
+        Some((Channel::Email, why)) => user.reach.email_broken.clone_from(why),
+        Some((Channel::Slack, why)) => user.reach.slack_broken.clone_from(why),
+        None => {}
     }
     if let Some(external_id) = &patch.external_id {
         user.external_id.clone_from(external_id);

@@ -130,14 +130,14 @@ pub fn gap(
 }
 
 /// An onboarding's rhythm.
-struct Rhythm<'a> {
+pub(super) struct Rhythm<'a> {
     policy: &'a Policy,
     base: NaiveDate,
     every_days: u16,
 }
 
 impl<'a> Rhythm<'a> {
-    const fn of(policy: &'a Policy, onboarding: &Onboarding) -> Self {
+    pub(super) const fn of(policy: &'a Policy, onboarding: &Onboarding) -> Self {
         Self { policy, base: onboarding.hidden.cadence_base, every_days: onboarding.reminder_frequency_days }
     }
 
@@ -151,7 +151,8 @@ impl<'a> Rhythm<'a> {
         last_slot(self.policy, self.base, self.every_days, until).map_or(first, |last| last.max(first))
     }
 
-    fn gap(&self, reason: Reason, first: Slot, until: DateTime<Utc>) -> Gap {
+    /// The slots from `first` on that fell due up to `until`.
+    pub(super) fn gap(&self, reason: Reason, first: Slot, until: DateTime<Utc>) -> Gap {
         let last = self.last(first, until).date;
         let after_first = first
             .date

@@ -3,13 +3,13 @@
 //! Law: a slot that has fallen due is never dropped silently. Either the row stays, so that plan deals with it, or the
 //! decision carries a gap that says why it will not be sent.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 
 use super::{
-    cadence::{Slot, next_reminder},
+    cadence::{Slot, next_reminder, redate},
     calendar::TICK,
-    plan::{Gap, gap},
-    policy::Rules,
+    plan::{Gap, Rhythm, gap},
+    policy::{Policy, Rules},
     reason::Reason,
 };
 use crate::{
@@ -33,48 +33,109 @@ pub enum Schedule {
     },
 }
 
-/// Decides the schedule of a new or changed onboarding and writes it into `onboarding.reminders`. `customer` is none
-/// when the customer is deleted.
+/// Decides the schedule of a new onboarding, or of one whose customer changed, and writes it into
+/// `onboarding.reminders`. `customer` is none when the customer is deleted.
 pub fn reschedule(
     rules: &Rules,
     onboarding: &mut Onboarding,
     customer: Option<CustomerStatus>,
     now: DateTime<Utc>,
 ) -> Schedule {
-    let status = customer.unwrap_or(CustomerStatus::Onboarding);
-    let next = next_reminder(rules, onboarding, status, customer.is_none(), now);
-    let before = onboarding.reminders;
-    let overdue = before.next_reminder_at.filter(|due| *due <= now);
-    let snoozed = onboarding.snoozed_until.is_some_and(|end| end > now);
-    if next.is_ok() && overdue.is_some() && !snoozed && before.silent.is_none() {
-        // What is due is planned first, by the rules as they are now; plan finds the slot after it.
-        return Schedule::Keep;
-    }
+    let before = onboarding.clone();
+    after_change(rules, &before, onboarding, customer, now)
+}
 
+/// The same for an onboarding that a command changed. What fell due until now did so by the rhythm of `before`.
+pub(crate) fn after_change(
+    rules: &Rules,
+    before: &Onboarding,
+    after: &mut Onboarding,
+    customer: Option<CustomerStatus>,
+    now: DateTime<Utc>,
+) -> Schedule {
+    let policy = &rules.policy;
+    let status = customer.unwrap_or(CustomerStatus::Onboarding);
+    let next = next_reminder(rules, after, status, customer.is_none(), now);
+    let snoozed = after.snoozed_until.is_some_and(|end| end > now);
     let reason = match next {
         Ok(_) => snoozed.then_some(Reason::Snoozed),
         Err(silence) => Some(silence.reason()),
     };
-    let policy = &rules.policy;
-    let missed = |why, after| gap(policy, onboarding, why, after, now);
-    // The slots that an earlier silence swallowed are told when it ends; after a final one (deleted, completed) nobody
-    // would tell them, so they are told now.
-    let ends = |why: Reason| matches!(why, Reason::Deleted | Reason::Completed);
-    let (silent, gap) = match (before.silent, reason) {
-        (Some(was), None) => (None, missed(was.reason, was.since)),
-        (Some(was), Some(why)) if ends(why) => {
-            (Some(Silent { reason: why, since: now }), missed(was.reason, was.since))
+    let was = before.reminders.silent;
+    let pending = pending(policy, before);
+    let overdue = pending.filter(|slot| slot.due_at <= now);
+    let same_rhythm = rhythm_of(before) == rhythm_of(after);
+    // What is due is planned first, by the rules as they are now, and plan finds the slot after it. What is to come
+    // and is wanted as before stays where it is, even beside the rhythm.
+    let stays = if same_rhythm && was.is_none() { pending } else { overdue };
+    let next = match reason {
+        None if stays.is_some() => stays,
+        None | Some(_) => next.ok(),
+    };
+
+    let swallowed = |was: Silent, until| gap(policy, before, was.reason, was.since, until);
+    let (silent, gap) = match (was, reason) {
+        (Some(was), Some(why)) if is_final(was.reason) => {
+            (Some(Silent { reason: why, since: was.since }), None)
+        }
+        // What a silence swallowed is told when it ends. After a final reason nobody would tell it, and a new rhythm
+        // would tell it wrongly, so then it is told at once.
+        (Some(was), Some(why)) if is_final(why) || !same_rhythm => {
+            (Some(Silent { reason: why, since: now }), swallowed(was, now))
         }
         (Some(was), Some(why)) => (Some(Silent { reason: why, since: was.since }), None),
+        (Some(was), None) => match overdue {
+            None => (None, swallowed(was, now)),
+            Some(_) if same_rhythm => (Some(was), None),
+            Some(due) => (None, swallowed(was, due.due_at - TICK)),
+        },
         (None, Some(why)) => {
-            let told = overdue.and_then(|due| missed(why, due - TICK));
+            let told = overdue.map(|slot| Rhythm::of(policy, before).gap(why, slot, now));
             (Some(Silent { reason: why, since: now }), told)
         }
         (None, None) => (None, None),
     };
-    let next = next.ok();
-    onboarding.reminders.next_reminder_at = next.map(|slot| slot.due_at);
-    onboarding.reminders.next_slot = next.map(|slot| slot.date);
-    onboarding.reminders.silent = silent;
+    let reminders = &mut after.reminders;
+    reminders.next_reminder_at = next.map(|slot| slot.due_at);
+    reminders.next_slot = next.map(|slot| slot.date);
+    reminders.silent = silent;
+    if *reminders == before.reminders && gap.is_none() {
+        return Schedule::Keep;
+    }
     Schedule::Set { next, silent, gap }
+}
+
+/// After such a reason no slot ever comes again.
+const fn is_final(reason: Reason) -> bool {
+    match reason {
+        Reason::Completed | Reason::Deleted | Reason::CustomerDeleted => true,
+        Reason::Paused
+        | Reason::CustomerInactive
+        | Reason::Snoozed
+        | Reason::Muted
+        | Reason::ChannelOff
+        | Reason::ChannelsOff
+        | Reason::ChannelBroken
+        | Reason::NoLongerResponsible
+        | Reason::NoRecipient
+        | Reason::Superseded
+        | Reason::TooLate
+        | Reason::TestMode
+        | Reason::NotConfigured
+        | Reason::NeverReachable
+        | Reason::NotWaiting
+        | Reason::CustomerNotNudged
+        | Reason::NoneLeft => false,
+    }
+}
+
+/// The pending slot, its instant as the policy has it now.
+fn pending(policy: &Policy, onboarding: &Onboarding) -> Option<Slot> {
+    let reminders = &onboarding.reminders;
+    let slot = Slot { date: reminders.next_slot?, due_at: reminders.next_reminder_at? };
+    Some(redate(policy, slot.date).unwrap_or(slot))
+}
+
+const fn rhythm_of(onboarding: &Onboarding) -> (NaiveDate, u16) {
+    (onboarding.hidden.cadence_base, onboarding.reminder_frequency_days)
 }

@@ -24,19 +24,21 @@ pub(super) struct Section {
     item: usize,
 }
 
-pub(super) fn section(text: &str, link: &str, item: usize) -> Section {
+pub(super) fn section(text: &str, link: Option<&str>, item: usize) -> Section {
     let text = cut_escaped(text.trim(), SECTION);
     let size = text.chars().count();
-    let block = json!({
+    let mut block = json!({
         "type": "section",
         "text": { "type": "mrkdwn", "text": text, "verbatim": true },
-        "accessory": {
+    });
+    if let Some(link) = link {
+        block["accessory"] = json!({
             "type": "button",
             "action_id": format!("open:{item}"),
             "text": { "type": "plain_text", "text": "Open" },
             "url": link,
-        },
-    });
+        });
+    }
     Section { block, size, item }
 }
 

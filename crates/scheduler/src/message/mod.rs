@@ -93,8 +93,8 @@ pub struct Item {
     pub others: Vec<(String, String)>,
     /// Internal notes.
     pub notes: Option<String>,
-    /// Where to open it; http or https.
-    pub link: String,
+    /// Where to open it; http or https. None where the installation names no such place.
+    pub link: Option<String>,
     /// The slot this reminder is for.
     pub slot: String,
     /// How much later than due it is sent; shown from a quarter of an hour.

@@ -95,7 +95,7 @@ impl Templates {
         for (item, &at) in view.items.iter().zip(&order) {
             let words =
                 self.render("slack/item.txt", &Value::from(Serde(One { kind: message.kind, item })))?;
-            sections.push(blocks::section(&words, &item.link, at));
+            sections.push(blocks::section(&words, item.link.as_deref(), at));
         }
         Ok(blocks::pages(&text, &header, sections))
     }

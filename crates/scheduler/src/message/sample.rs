@@ -61,7 +61,7 @@ fn full() -> Item {
         changed_since_last: true,
         others: vec![("CSM".to_owned(), "Grace".to_owned()), ("designer".to_owned(), "Edsger".to_owned())],
         notes: Some("first line\nsecond line".to_owned()),
-        link: "https://example.com/7".to_owned(),
+        link: Some("https://example.com/7".to_owned()),
         slot: "1970-01-01".to_owned(),
         lag: Some(TimeDelta::hours(2)),
     }
@@ -78,6 +78,7 @@ fn bare() -> Item {
         changed_since_last: false,
         others: Vec::new(),
         notes: None,
+        link: None,
         lag: None,
         ..full()
     }

@@ -50,7 +50,7 @@ pub(super) struct TeamItem {
     others: Vec<Other>,
     notes: Option<String>,
     note: Option<String>,
-    pub(super) link: String,
+    pub(super) link: Option<String>,
     slot: String,
     lag: Option<String>,
 }
@@ -133,7 +133,7 @@ fn team_item(item: &Item, zone: &Zone) -> Result<TeamItem, RenderError> {
             .collect(),
         notes: notes(NOTES),
         note: notes(NOTES).map(|text| clean::isolate(clean::line(&text, NOTE_LINE))),
-        link: link(&item.link)?,
+        link: item.link.as_deref().map(link).transpose()?,
         slot: clean::line(&item.slot, NAME),
         lag: item.lag.filter(|lag| lag.num_minutes() >= 15).map(span),
     })

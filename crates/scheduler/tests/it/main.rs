@@ -75,7 +75,7 @@ fn acme() -> Item {
             ("designer".to_owned(), "Edsger".to_owned()),
         ],
         notes: Some("Waiting for the legal team.\nAsk again on Friday.".to_owned()),
-        link: "https://usher.example/admin/onboardings/7".to_owned(),
+        link: Some("https://usher.example/admin/onboardings/7".to_owned()),
         slot: "2026-05-12".to_owned(),
         lag: Some(TimeDelta::minutes(90)),
     }
@@ -96,7 +96,7 @@ fn plain(display_id: i64, customer: &str) -> Item {
         changed_since_last: false,
         others: Vec::new(),
         notes: None,
-        link: format!("https://usher.example/admin/onboardings/{display_id}"),
+        link: Some(format!("https://usher.example/admin/onboardings/{display_id}")),
         lag: None,
         ..acme()
     }

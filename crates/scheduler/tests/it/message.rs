@@ -181,7 +181,7 @@ fn more_than_fifty_blocks_are_several_messages() {
 
 #[test]
 fn a_link_that_is_no_web_link_is_refused() {
-    let item = Item { link: "javascript:alert(1)".to_owned(), ..acme() };
+    let item = Item { link: Some("javascript:alert(1)".to_owned()), ..acme() };
     assert!(matches!(templates().email(&message(vec![item])), Err(RenderError::Link)));
     assert!(matches!(templates().email(&message(vec![])), Err(RenderError::Empty)));
 }

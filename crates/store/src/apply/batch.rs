@@ -37,7 +37,9 @@ enum Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        if error.is_conflict() { Self::Again(error) } else { Self::Store(error) }
+        // What a unique index has seen, the next attempt sees too: the repeat of a key, or a name that is taken.
+        let again = error.is_conflict() || error.unique_violation().is_some();
+        if again { Self::Again(error) } else { Self::Store(error) }
     }
 }
 
@@ -97,8 +99,10 @@ async fn attempt(store: &Store, requests: &[Timed]) -> Result<Vec<Result<Applied
     let numbers = numbers(store, requests).await?;
     let mut tx = store.db().begin().await?;
     let mut seen = Seen::load(&mut tx, requests).await?;
-    let groups =
+    let mut groups =
         group(requests.iter().enumerate(), |(_, (request, _))| (request.workspace_id, request.livemode));
+    // Every transaction locks the groups in the same order.
+    groups.sort_by_key(|(key, _)| *key);
     let mut work = Work::default();
     let mut answers: Vec<Option<Result<Applied, Refusal>>> = requests.iter().map(|_| None).collect();
     for ((workspace, livemode), members) in groups {
@@ -214,8 +218,10 @@ fn commit(
     if let Some((customer, status)) = customer
         && matches!(request.command, Command::ChangeCustomer(_) | Command::DeleteCustomer)
     {
-        let theirs: Vec<_> =
-            facts.onboardings.all().filter(|it| it.customer_id == customer).cloned().collect();
+        let is_theirs = |it: &&usher_lifecycle::Onboarding| {
+            it.customer_id == customer && it.hidden.deleted_at.is_none() && it.completed_at.is_none()
+        };
+        let theirs: Vec<_> = facts.onboardings.all().filter(is_theirs).cloned().collect();
         for mut onboarding in theirs {
             let schedule = reschedule(&facts.rules, &mut onboarding, status, now);
             if schedule != Schedule::Keep {

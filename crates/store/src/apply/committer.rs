@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use super::{Applied, ApplyError, Request, batch};
+use super::{Applied, ApplyError, Request, batch, batch::Timed};
 use crate::{Store, StoreError};
 
 /// Most requests that share a transaction.
@@ -33,7 +33,8 @@ impl Committer {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let receiver = Arc::new(Mutex::new(receiver));
         for _ in 0..lanes {
-            tokio::spawn(lane(Arc::clone(&receiver)));
+            let run = |store: Store, requests| async move { batch::run(&store, requests).await };
+            tokio::spawn(lane(Arc::clone(&receiver), run));
         }
         Self(sender)
     }
@@ -47,7 +48,13 @@ impl Committer {
     }
 }
 
-async fn lane(receiver: Arc<Mutex<mpsc::Receiver<Waiting>>>) {
+/// Commits batches until the last sender is gone. Each runs in a task of its own: one that panics is an error for its
+/// callers, and the lane goes on.
+async fn lane<F, Running>(receiver: Arc<Mutex<mpsc::Receiver<Waiting>>>, run: F)
+where
+    F: Fn(Store, Vec<Timed>) -> Running,
+    Running: Future<Output = Vec<Answer>> + Send + 'static,
+{
     loop {
         let mut batch = Vec::new();
         if receiver.lock().await.recv_many(&mut batch, MOST).await == 0 {
@@ -56,7 +63,15 @@ async fn lane(receiver: Arc<Mutex<mpsc::Receiver<Waiting>>>) {
         let Some(store) = batch.first().map(|waiting| waiting.store.clone()) else { continue };
         let (requests, answers): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|waiting| ((waiting.request, waiting.now), waiting.answer)).unzip();
-        let results = batch::run(&store, requests).await;
+        let results = tokio::spawn(run(store, requests)).await.unwrap_or_else(|error| {
+            let error = if error.is_panic() {
+                StoreError::Bug("a batch panicked".into())
+            } else {
+                StoreError::Closed
+            };
+            let error = Arc::new(error);
+            answers.iter().map(|_| Err(ApplyError::Store(Arc::clone(&error)))).collect()
+        });
         for (answer, result) in answers.into_iter().zip(results) {
             // A caller that went away does not undo what it asked for.
             drop(answer.send(result));

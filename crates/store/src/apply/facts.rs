@@ -1,8 +1,8 @@
 //! What a batch needs to know: the records its requests name, loaded in a few queries and locked where they may
 //! change. Later requests of the batch see here what earlier ones did.
 //!
-//! Locks are taken in one order (customers, users, onboardings; each by id), so that batches cannot wait for each other
-//! in a circle.
+//! Locks are taken in one order (customers, users, onboardings with their schedules; each by id), so that transactions
+//! cannot wait for each other in a circle. What is named otherwise is looked up first and locked by id.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -26,17 +26,6 @@ use crate::{
     workspaces,
 };
 
-macro_rules! onboardings_where {
-    ($condition:literal) => {
-        concat!(
-            "SELECT ",
-            onboarding_columns!(),
-            " FROM onboardings o JOIN schedules s ON s.onboarding_id = o.id WHERE ",
-            $condition,
-            " ORDER BY o.id {lock of:o, s}"
-        )
-    };
-}
 macro_rules! customers_where {
     ($condition:literal) => {
         concat!("SELECT ", customer_columns!(), " FROM customers WHERE ", $condition)
@@ -49,10 +38,11 @@ macro_rules! users_where {
 }
 
 statements! {
-    ONBOARDINGS_BY_ID = onboardings_where!("o.workspace_id = $1 AND o.livemode = $2 AND o.id {in:$3}");
-    ONBOARDINGS_BY_DISPLAY = onboardings_where!("o.workspace_id = $1 AND o.livemode = $2 AND o.display_id {in:$3}");
-    ONBOARDINGS_BY_EXTERNAL = onboardings_where!("o.workspace_id = $1 AND o.livemode = $2 AND o.external_id {in:$3} AND o.deleted_at IS NULL");
-    ONBOARDINGS_OF = onboardings_where!("o.workspace_id = $1 AND o.livemode = $2 AND o.customer_id {in:$3} AND o.deleted_at IS NULL");
+    ONBOARDINGS_BY_DISPLAY = "SELECT id FROM onboardings WHERE workspace_id = $1 AND livemode = $2 AND display_id {in:$3}";
+    ONBOARDINGS_BY_EXTERNAL = "SELECT id FROM onboardings WHERE workspace_id = $1 AND livemode = $2 AND external_id {in:$3} AND deleted_at IS NULL";
+    ONBOARDINGS_OF = "SELECT id FROM onboardings WHERE workspace_id = $1 AND livemode = $2 AND customer_id {in:$3} AND deleted_at IS NULL";
+    ONBOARDINGS_LOCKED = concat!("SELECT ", onboarding_columns!(), " FROM onboardings o JOIN schedules s ON s.onboarding_id = o.id
+        WHERE o.workspace_id = $1 AND o.livemode = $2 AND o.id {in:$3} ORDER BY o.id {lock of:o, s}");
     CUSTOMERS_BY_ID = customers_where!("workspace_id = $1 AND livemode = $2 AND id {in:$3}");
     CUSTOMERS_BY_DISPLAY = customers_where!("workspace_id = $1 AND livemode = $2 AND display_id {in:$3}");
     CUSTOMERS_BY_EXTERNAL = customers_where!("workspace_id = $1 AND livemode = $2 AND external_id {in:$3} AND deleted_at IS NULL");
@@ -306,15 +296,18 @@ impl Facts {
         let names = &wanted.onboardings;
         let owners = wanted.with_onboardings.iter().filter_map(|which| self.customers.get(which));
         let owners: BTreeSet<String> = owners.map(|it| it.id.to_text()).collect();
+        let mut ids = names.ids.clone();
         for (stmt, names) in [
-            (&ONBOARDINGS_BY_ID, Arg::texts(&names.ids)),
             (&ONBOARDINGS_BY_DISPLAY, ints(&names.numbers)),
             (&ONBOARDINGS_BY_EXTERNAL, Arg::texts(&names.external)),
             (&ONBOARDINGS_OF, Arg::texts(&owners)),
         ] {
             for row in scope.all(tx, stmt, names).await? {
-                self.remember(Record::Onboarding(records::onboarding(&row)?));
+                ids.insert(row.text("id")?);
             }
+        }
+        for row in scope.all(tx, &ONBOARDINGS_LOCKED, Arg::texts(&ids)).await? {
+            self.remember(Record::Onboarding(records::onboarding(&row)?));
         }
         let known: HashSet<String> = self.customers.by_id.keys().cloned().collect();
         let missing =

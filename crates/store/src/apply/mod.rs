@@ -17,7 +17,11 @@ use serde_json::Value;
 use usher_lifecycle::{Command, Refusal, WorkspaceId, event::Actor};
 
 #[cfg(test)]
-pub(crate) use self::{facts::STATEMENTS as FACTS, write::BULKS as WRITES};
+pub(crate) use self::{
+    facts::STATEMENTS as FACTS,
+    seen::{BULKS as SEEN_BULKS, STATEMENTS as SEEN},
+    write::BULKS as WRITES,
+};
 use crate::{Store, StoreError};
 
 /// One command of one caller.

@@ -1,7 +1,7 @@
 //! Repeats: what the store knows of the keys in a batch, and what the batch adds. The rows are written in the same
 //! transaction as the effect, so that a crash cannot part them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use usher_lifecycle::{Code, Refusal, WorkspaceId};
@@ -31,17 +31,25 @@ bulks! {
     ) "ON CONFLICT (workspace_id, livemode, endpoint, key) DO NOTHING";
 }
 
-/// What identifies a repeat: workspace, mode, endpoint or source, key or message id.
-type Key = (WorkspaceId, bool, String, String);
+/// Where a key is unique: messages have one space, API keys one per mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Space {
+    Inbox,
+    Answers { livemode: bool },
+}
+
+/// What identifies a repeat: workspace, space, endpoint or source, key or message id.
+type Key = (WorkspaceId, Space, String, String);
 
 fn repeat_key(request: &Request) -> Option<Key> {
     match &request.dedupe {
         Dedupe::None => None,
         Dedupe::Idempotency { endpoint, key, .. } => {
-            Some((request.workspace_id, request.livemode, endpoint.clone(), key.clone()))
+            let space = Space::Answers { livemode: request.livemode };
+            Some((request.workspace_id, space, endpoint.clone(), key.clone()))
         }
         Dedupe::Inbox { source, message_id, .. } => {
-            Some((request.workspace_id, request.livemode, source.clone(), message_id.clone()))
+            Some((request.workspace_id, Space::Inbox, source.clone(), message_id.clone()))
         }
     }
 }
@@ -55,8 +63,9 @@ struct Kept {
 #[derive(Default)]
 pub(super) struct Seen {
     known: HashMap<Key, Kept>,
-    inbox: Vec<Vec<Arg>>,
-    answers: Vec<Vec<Arg>>,
+    // By key, so that two transactions with the same keys wait for each other in one order.
+    inbox: BTreeMap<(WorkspaceId, String, String), Vec<Arg>>,
+    answers: BTreeMap<(WorkspaceId, String, String, bool), Vec<Arg>>,
 }
 
 impl Seen {
@@ -84,13 +93,14 @@ impl Seen {
                         body: String::new(),
                         status: None,
                     };
-                    ((workspace, true, row.text("source")?, row.text("message_id")?), applied)
+                    ((workspace, Space::Inbox, row.text("source")?, row.text("message_id")?), applied)
                 } else {
                     let status = u16::try_from(row.int("status")?).ok();
                     let body = row.text("body")?;
                     let applied =
                         Applied { outcome: Outcome::Duplicate, id: String::new(), version: 0, body, status };
-                    ((workspace, row.bool("livemode")?, row.text("endpoint")?, row.text("key")?), applied)
+                    let space = Space::Answers { livemode: row.bool("livemode")? };
+                    ((workspace, space, row.text("endpoint")?, row.text("key")?), applied)
                 };
                 seen.known.insert(key, Kept { body_hash: row.text("body_hash")?, applied });
             }
@@ -126,21 +136,22 @@ impl Seen {
             Dedupe::None => return,
             Dedupe::Idempotency { body_hash, status, .. } => {
                 again.status = Some(*status);
-                self.answers.push(vec![
+                let row = vec![
                     Arg::id(key.0),
-                    Arg::Bool(key.1),
+                    Arg::Bool(request.livemode),
                     Arg::text(&key.2),
                     Arg::text(&key.3),
                     Arg::text(body_hash),
                     Arg::int((*status).into()),
                     Arg::text(&applied.body),
                     Arg::time(now),
-                ]);
+                ];
+                self.answers.insert((key.0, key.2.clone(), key.3.clone(), request.livemode), row);
                 body_hash
             }
             Dedupe::Inbox { body_hash, .. } => {
                 again.body = String::new();
-                self.inbox.push(vec![
+                let row = vec![
                     Arg::id(key.0),
                     Arg::text(&key.2),
                     Arg::text(&key.3),
@@ -148,7 +159,8 @@ impl Seen {
                     Arg::text(&applied.id),
                     Arg::text("applied"),
                     Arg::time(now),
-                ]);
+                ];
+                self.inbox.insert((key.0, key.2.clone(), key.3.clone()), row);
                 body_hash
             }
         };
@@ -158,8 +170,8 @@ impl Seen {
     /// Writes the keys; true when another process wrote one of them first.
     pub(super) async fn write(self, tx: &mut Tx) -> Result<bool, StoreError> {
         let wanted = self.inbox.len() + self.answers.len();
-        let mut written = tx.bulk(&SAVE_INBOX, self.inbox).await?;
-        written += tx.bulk(&SAVE_ANSWERS, self.answers).await?;
+        let mut written = tx.bulk(&SAVE_INBOX, self.inbox.into_values().collect()).await?;
+        written += tx.bulk(&SAVE_ANSWERS, self.answers.into_values().collect()).await?;
         Ok(usize::try_from(written) != Ok(wanted))
     }
 }

@@ -156,11 +156,16 @@ impl Work {
     /// Writes everything; true when a record changed under us, so that the batch must be decided anew.
     pub(super) async fn write(self, tx: &mut Tx) -> Result<bool, StoreError> {
         let wanted = self.onboardings.len() + self.customers.len() + self.users.len();
-        let mut written =
-            tx.bulk(&SAVE_CUSTOMERS, self.customers.values().map(customer_row).collect()).await?;
-        written += tx.bulk(&SAVE_USERS, self.users.values().map(user_row).collect()).await?;
-        written +=
-            tx.bulk(&SAVE_ONBOARDINGS, self.onboardings.values().map(onboarding_row).collect()).await?;
+        // By the names that are unique, so that two transactions with the same names wait for each other in one order.
+        let mut customers: Vec<&Customer> = self.customers.values().collect();
+        customers.sort_by_key(|it| (&it.fields.external_id, &it.fields.slug));
+        let mut users: Vec<&User> = self.users.values().collect();
+        users.sort_by_key(|it| (&it.external_id, &it.email));
+        let mut onboardings: Vec<&Onboarding> = self.onboardings.values().collect();
+        onboardings.sort_by_key(|it| &it.external_id);
+        let mut written = tx.bulk(&SAVE_CUSTOMERS, customers.into_iter().map(customer_row).collect()).await?;
+        written += tx.bulk(&SAVE_USERS, users.into_iter().map(user_row).collect()).await?;
+        written += tx.bulk(&SAVE_ONBOARDINGS, onboardings.into_iter().map(onboarding_row).collect()).await?;
         if usize::try_from(written) != Ok(wanted) {
             return Ok(true);
         }

@@ -70,6 +70,46 @@ impl Arg {
     }
 }
 
+/// Postgres holds no NUL, neither in text nor in JSON. What callers write was refused long before; what a mail server or
+/// a foreign client says was not, and must not make an outcome unwritable.
+fn clean(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
+}
+
+fn clean_json(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = clean(std::mem::take(text)),
+        Value::Array(values) => values.iter_mut().for_each(clean_json),
+        Value::Object(map) => {
+            if map.keys().any(|key| key.contains('\0')) {
+                *map = std::mem::take(map).into_iter().map(|(key, value)| (clean(key), value)).collect();
+            }
+            map.values_mut().for_each(clean_json);
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+impl Arg {
+    /// The same on both engines, so that both find again what they hold.
+    fn cleaned(mut self) -> Self {
+        match &mut self {
+            Self::Text(Some(text)) => *text = clean(std::mem::take(text)),
+            Self::Json(value) => clean_json(value),
+            Self::Texts(texts) => texts.iter_mut().for_each(|text| *text = clean(std::mem::take(text))),
+            Self::Text(None)
+            | Self::Int(_)
+            | Self::Float(_)
+            | Self::Bool(_)
+            | Self::Time(_)
+            | Self::Date(_)
+            | Self::Bytes(_)
+            | Self::Ints(_) => {}
+        }
+        self
+    }
+}
+
 /// A time as SQLite holds it: fixed width, so that text order is time order.
 pub(super) fn fixed_width(time: DateTime<Utc>) -> String {
     time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
@@ -82,7 +122,7 @@ fn bad(error: sqlx::error::BoxDynError) -> StoreError {
 pub(super) fn postgres(args: Vec<Arg>) -> Result<PgArguments, StoreError> {
     let mut out = PgArguments::default();
     for arg in args {
-        match arg {
+        match arg.cleaned() {
             Arg::Text(it) => out.add(it),
             Arg::Int(it) => out.add(it),
             Arg::Float(it) => out.add(it),
@@ -102,7 +142,7 @@ pub(super) fn postgres(args: Vec<Arg>) -> Result<PgArguments, StoreError> {
 pub(super) fn sqlite(args: Vec<Arg>) -> Result<SqliteArguments, StoreError> {
     let mut out = SqliteArguments::default();
     for arg in args {
-        match arg {
+        match arg.cleaned() {
             Arg::Text(it) => out.add(it),
             Arg::Int(it) => out.add(it),
             Arg::Float(it) => out.add(it),
@@ -135,7 +175,7 @@ pub(super) fn postgres_columns(
             )));
         }
         for (column, value) in turned.iter_mut().zip(row) {
-            column.push(value);
+            column.push(value.cleaned());
         }
     }
     let mut out = PgArguments::default();

@@ -103,7 +103,9 @@ impl Db {
     /// A transaction that only reads, so that what it reads belongs together.
     pub(crate) async fn begin_read(&self) -> Result<Tx, StoreError> {
         match self {
-            Self::Postgres(pool) => Ok(Tx::Postgres(pool.begin().await?)),
+            Self::Postgres(pool) => {
+                Ok(Tx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?))
+            }
             Self::Sqlite { readers, .. } => Ok(Tx::Sqlite(readers.begin().await?)),
         }
     }

@@ -1,8 +1,8 @@
 //! Statements: named constants in shared SQL, translated once per engine.
 //!
 //! Marks in the text: `{in:$n}` = any of a list argument, `{each:$n}` = its members as a table with the column `value`,
-//! `{lock}` = `FOR UPDATE`, `{skip locked}` = `FOR UPDATE SKIP
-//! LOCKED`, `{try lock:expr}` = takes a lock on the text value for this transaction or is false. SQLite has one writer,
+//! `{lock}` = `FOR UPDATE`, `{lock of:tables}`, `{skip locked}` = `FOR UPDATE SKIP LOCKED`,
+//! `{skip locked:tables}`, `{try lock:expr}` = takes a lock on the text value for this transaction or is false. SQLite has one writer,
 //! so its locks are empty.
 
 use std::sync::OnceLock;
@@ -47,7 +47,7 @@ fn translate(text: &str, postgres: bool) -> String {
         out.push_str(&match (mark.split_once(':').unwrap_or((mark, "")), postgres) {
             (("in", arg), true) => format!("= ANY ({arg})"),
             (("in", arg), false) => format!("IN (SELECT value FROM json_each({arg}))"),
-            (("each", arg), true) => format!("UNNEST({arg}) AS each(value)"),
+            (("each", arg), true) => format!("UNNEST({arg}::text[]) AS each(value)"),
             (("each", arg), false) => format!("json_each({arg})"),
             (("lock", _), true) => "FOR UPDATE".into(),
             (("lock of", tables), true) => format!("FOR UPDATE OF {tables}"),

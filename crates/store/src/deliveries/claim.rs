@@ -31,7 +31,9 @@ statements! {
     DUE = concat!("SELECT ", delivery_columns!(), ", lease_until FROM deliveries
                    WHERE status = 'pending' AND recipient {in:$3} AND send_after <= $1
                      AND (lease_until IS NULL OR lease_until < $1) AND (kind <> 'cadence' OR due_at < $2)
-                   ORDER BY id");
+                   ORDER BY id {skip locked}");
+    UNREADABLE = "UPDATE deliveries SET status = 'failed', reason = 'internal_error', updated_at = $2, lease_until = NULL,
+                    lease_token = NULL WHERE id {in:$1}";
 }
 
 bulks! {
@@ -116,8 +118,17 @@ impl Store {
         let lease_until = now + limits.lease;
         let mut found: BTreeMap<Group, Vec<Delivery>> = BTreeMap::new();
         let mut repeats = BTreeSet::new();
+        let mut unreadable = Vec::new();
         for row in &rows {
-            let mut delivery = read(row)?;
+            let mut delivery = match read(row) {
+                Ok(delivery) => delivery,
+                Err(error) => {
+                    let id = row.text("id")?;
+                    tracing::error!(delivery = id, %error, "a delivery cannot be read; it has failed");
+                    unreadable.push(id);
+                    continue;
+                }
+            };
             let (Some(channel), Some(recipient)) = (delivery.channel, delivery.recipient.clone()) else {
                 continue;
             };
@@ -172,6 +183,9 @@ impl Store {
                 is_repeat,
                 deliveries,
             });
+        }
+        if !unreadable.is_empty() {
+            tx.execute(&UNREADABLE, vec![Arg::Texts(unreadable), Arg::time(now)]).await?;
         }
         let leased = tx.bulk_returning(&LEASE, leases).await?;
         let leased: HashMap<String, ()> =

@@ -8,10 +8,16 @@ use usher_lifecycle::event::{Event, EventKind};
 use super::{Delivery, Status};
 use crate::{
     Store,
-    db::{Arg, bulks},
+    db::{Arg, bulks, statements},
+    deliveries,
     error::StoreError,
     outbox,
 };
+
+statements! {
+    // In the order in which all transactions lock schedules.
+    LOCK = "SELECT onboarding_id FROM schedules WHERE onboarding_id {in:$1} ORDER BY onboarding_id {lock}";
+}
 
 bulks! {
     FINISH = "deliveries" (
@@ -36,6 +42,8 @@ pub struct Finish {
     pub token: String,
     /// The row as it is to stand.
     pub delivery: Delivery,
+    /// Deliveries that take its place, written together with it.
+    pub follow_ups: Vec<Delivery>,
 }
 
 /// How many outcomes were recorded.
@@ -47,27 +55,40 @@ pub struct Finished {
     pub late: u64,
 }
 
+/// Attempts before a conflict with another transaction is an error.
+const ATTEMPTS: usize = 2;
+
 impl Store {
     /// Records outcomes; with each final one goes its event.
     pub async fn finish(&self, outcomes: Vec<Finish>, now: DateTime<Utc>) -> Result<Finished, StoreError> {
         if outcomes.is_empty() {
             return Ok(Finished::default());
         }
+        for _ in 0..ATTEMPTS {
+            match self.try_finish(&outcomes, now).await {
+                Err(error) if error.is_conflict() => {}
+                finished => return finished,
+            }
+        }
+        self.try_finish(&outcomes, now).await
+    }
+
+    async fn try_finish(&self, outcomes: &[Finish], now: DateTime<Utc>) -> Result<Finished, StoreError> {
         let rows = outcomes.iter().map(|outcome| row(outcome, now)).collect();
         let mut tx = self.db().begin().await?;
         let recorded = tx.bulk_returning(&FINISH, rows).await?;
         let recorded: HashSet<String> =
             recorded.iter().map(|row| row.text("id")).collect::<Result<_, _>>()?;
-        let ours =
-            outcomes.iter().map(|outcome| &outcome.delivery).filter(|it| recorded.contains(&it.id.to_text()));
-        let (mut events, mut reminded) = (Vec::new(), Vec::new());
-        for delivery in ours {
+        let ours = outcomes.iter().filter(|it| recorded.contains(&it.delivery.id.to_text()));
+        let (mut events, mut reminded, mut follow_ups) = (Vec::new(), Vec::new(), Vec::new());
+        for Finish { delivery, follow_ups: more, .. } in ours {
+            follow_ups.extend_from_slice(more);
             if let Some(sent_at) = delivery.sent_at.filter(|_| delivery.status == Status::Sent) {
                 reminded.push((delivery.onboarding_id.to_text(), sent_at));
             }
             events.extend(told(delivery.status).map(|kind| delivery.event(&Event::plain(kind), now)));
         }
-        // One row per onboarding, in the order in which other transactions lock them.
+        // One row per onboarding.
         reminded.sort();
         reminded.dedup_by(|later, earlier| {
             let same = later.0 == earlier.0;
@@ -76,8 +97,10 @@ impl Store {
             }
             same
         });
+        tx.all(&LOCK, vec![Arg::texts(reminded.iter().map(|(id, _)| id))]).await?;
         tx.bulk(&REMINDED, reminded.into_iter().map(|(id, at)| vec![Arg::text(id), Arg::time(at)]).collect())
             .await?;
+        deliveries::insert(&mut tx, &follow_ups).await?;
         outbox::insert(&mut tx, events).await?;
         tx.commit().await?;
         let count = recorded.len() as u64;

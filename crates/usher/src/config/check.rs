@@ -125,6 +125,15 @@ pub(super) fn base_url(text: &str) -> bool {
     })
 }
 
+/// A page for one onboarding: a URL that names it in some place.
+pub(super) fn record_url(text: &str) -> bool {
+    let named = ["{id}", "{display_id}", "{external_id}"].into_iter().fold(text.to_owned(), |url, mark| url.replace(mark, "1"));
+    let is_url = parts(&named).is_some_and(|url| {
+        matches!(url.scheme, "http" | "https") && url.userinfo.is_none() && host_and_port(url.authority)
+    });
+    is_url && named != text && !named.contains(['{', '}', ' ', '"', '<', '>'])
+}
+
 pub(super) fn store_url(text: &str) -> bool {
     if let Some(path) = text.strip_prefix("sqlite://") {
         return !path.is_empty() && !path.starts_with('?') && !path.chars().any(char::is_control);

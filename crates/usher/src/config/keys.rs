@@ -104,6 +104,11 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("http.public_url", Kind::Text(check::base_url), BASE_URL),
     key(
+        "http.onboarding_url",
+        Kind::Text(check::record_url),
+        "an http or https URL with {id}, {display_id} or {external_id} in it",
+    ),
+    key(
         "http.body_limit_bytes",
         Kind::Integer(1024, 67_108_864),
         "a whole number of bytes from 1024 to 67108864",

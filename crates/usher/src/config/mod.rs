@@ -48,6 +48,8 @@ pub(crate) struct Http {
     pub(crate) listen: SocketAddr,
     /// None: derive it from the address that was really bound. No slash at the end.
     pub(crate) public_url: Option<String>,
+    /// The page of an onboarding, with `{id}`, `{display_id}` or `{external_id}`. None: messages have no link.
+    pub(crate) onboarding_url: Option<String>,
     pub(crate) body_limit_bytes: usize,
 }
 

@@ -9,6 +9,9 @@ fn each_key_refuses_what_it_cannot_use() {
         ("http.listen", "8080"),
         ("http.public_url", "https://a.example/"),
         ("http.public_url", "ftp://a.example"),
+        ("http.onboarding_url", "https://crm.example/onboardings"),
+        ("http.onboarding_url", "javascript:alert({id})"),
+        ("http.onboarding_url", "https://crm.example/{name}/{id}"),
         ("http.public_url", "https://"),
         ("http.body_limit_bytes", "1023"),
         ("store.url", "mysql://localhost/x"),
@@ -67,6 +70,7 @@ fn each_key_takes_what_it_should() {
     let good = [
         ("http.listen", "[::1]:0"),
         ("http.public_url", "http://localhost:8080/usher"),
+        ("http.onboarding_url", "https://crm.example/o?key={external_id}&n={display_id}"),
         ("store.url", "postgresql://u:p%40@db:5432/usher?sslmode=require"),
         ("store.url", "postgres:///usher?host=/run/postgresql"),
         ("nats.url", "nats://a:4222,tls://u:p@b"),

@@ -1,0 +1,14 @@
+//! The API from outside: the real router on a real store. Each story runs on SQLite and on Postgres.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod app;
+mod changes;
+mod contract;
+mod idempotency;
+mod keys;
+mod lists;
+mod logs;
+mod records;
+mod refusals;
+mod reminders;
+mod server;

@@ -1,0 +1,104 @@
+//! Customers and users.
+
+use serde_json::{Value, json};
+
+use crate::app::{TestApp, on_both_engines};
+
+on_both_engines!(a_customer_from_start_to_end, a_user_from_start_to_end, names_that_are_taken);
+
+async fn a_customer_from_start_to_end(app: &TestApp) {
+    let sent = json!({
+        "name": "Initech", "slug": "initech", "domain": "initech.example", "status": "active", "plan": "gold",
+        "mrr": 1234.5, "monthly_orders": 17, "hubspot_company_id": "h1", "hubspot_deal_id": "h2",
+        "stripe_customer_id": "s1", "intercom_company_id": "i1", "slack_channel_id": "C1", "external_id": "e1",
+        "metadata": {"tier": "a", "tags": [1, {"x": null}]},
+    });
+    let made = app.made("customers", sent.clone()).await;
+    for (field, value) in sent.as_object().unwrap() {
+        assert_eq!(&made[field], value, "{field}");
+    }
+    let wanted = [
+        "object",
+        "id",
+        "display_id",
+        "name",
+        "slug",
+        "domain",
+        "status",
+        "plan",
+        "mrr",
+        "monthly_orders",
+        "hubspot_company_id",
+        "hubspot_deal_id",
+        "stripe_customer_id",
+        "intercom_company_id",
+        "slack_channel_id",
+        "external_id",
+        "metadata",
+        "created_at",
+        "updated_at",
+    ];
+    let keys: Vec<&String> = made.as_object().unwrap().keys().collect();
+    assert_eq!(keys[..wanted.len()], wanted);
+
+    let path = format!("customers/{}", made["id"].as_str().unwrap());
+    let read = app.get(&path).await;
+    assert_eq!((read.ok(), read.header("etag")), (made.clone(), Some("\"1\"")));
+    assert_eq!(app.get(&format!("customers/{}", made["display_id"])).await.ok(), made);
+
+    let fields = json!({"plan": null, "mrr": null, "metadata": {"tags": null, "new": true}});
+    let changed = app.patch(&path, fields).await.ok();
+    assert_eq!((&changed["plan"], &changed["mrr"]), (&Value::Null, &Value::Null));
+    assert_eq!(changed["metadata"], json!({"tier": "a", "new": true}));
+    assert_eq!(changed["version"], 2);
+    app.patch(&path, json!({"name": null})).await.refused(400, "invalid_type", Some("name"));
+
+    app.delete(&path).await.ok();
+    app.get(&path).await.refused(404, "customer_not_found", None);
+    app.made("customers", json!({"name": "Again", "slug": "initech", "external_id": "e1"})).await;
+}
+
+async fn a_user_from_start_to_end(app: &TestApp) {
+    let made = app
+        .made(
+            "users",
+            json!({
+                "name": "Ada", "email": "Ada@Example.com", "slack_user_id": "U123", "time_zone": "Europe/Berlin",
+                "quiet_hours": {"from": "22:00", "to": "07:00"}, "days_off": ["2026-12-24", "fri"],
+                "mute_until": "2026-03-05T00:00:00Z", "slack_enabled": false,
+            }),
+        )
+        .await;
+    assert_eq!((&made["object"], &made["email"]), (&json!("user"), &json!("ada@example.com")));
+    assert_eq!(made["quiet_hours"], json!({"from": "22:00", "to": "07:00"}));
+    assert_eq!(made["days_off"], json!(["fri", "2026-12-24"]));
+    assert_eq!((&made["email_enabled"], &made["slack_enabled"]), (&json!(true), &json!(false)));
+    assert_eq!(made["active"], true);
+
+    let path = format!("users/{}", made["id"].as_str().unwrap());
+    let read = app.get(&path).await;
+    assert_eq!((read.ok(), read.header("etag")), (made.clone(), Some("\"1\"")));
+    let changed = app.patch(&path, json!({"active": false, "quiet_hours": null, "days_off": []})).await.ok();
+    assert_eq!((&changed["active"], &changed["quiet_hours"]), (&json!(false), &Value::Null));
+    assert_eq!(changed["days_off"], json!([]));
+    assert_eq!(app.get("users").await.ok()["data"], json!([changed]));
+
+    assert_eq!(app.delete(&path).await.ok()["object"], "deleted");
+    assert_eq!(app.delete(&path).await.ok()["object"], "deleted");
+    app.get(&path).await.refused(404, "user_not_found", None);
+    assert_eq!(app.get("users").await.ok()["data"], json!([]));
+}
+
+async fn names_that_are_taken(app: &TestApp) {
+    app.made("customers", json!({"name": "One", "slug": "one", "external_id": "e"})).await;
+    let post = |body: Value| app.post("customers", body);
+    post(json!({"name": "Two", "slug": "one"})).await.refused(409, "slug_taken", Some("slug"));
+    post(json!({"name": "Two", "external_id": "e"})).await.refused(
+        409,
+        "external_id_taken",
+        Some("external_id"),
+    );
+    app.made("users", json!({"name": "Ada", "email": "ada@example.com"})).await;
+    let again = app.post("users", json!({"name": "Ada", "email": "ADA@example.com"})).await;
+    again.refused(409, "email_taken", Some("email"));
+}

@@ -1,0 +1,100 @@
+//! Every statement is accepted by both engines, on migrated tables.
+
+use sqlx::{Executor, SqlSafeStr};
+
+use crate::{
+    Store, apply, bootstrap, counters,
+    db::{Bulk, Db, Stmt},
+    deliveries, inbox, keys, outbox, reads, schedules, store, workspaces,
+};
+
+const STATEMENTS: &[&[&Stmt]] = &[
+    apply::FACTS,
+    apply::SEEN,
+    bootstrap::STATEMENTS,
+    counters::STATEMENTS,
+    deliveries::CLAIM,
+    deliveries::FINISH,
+    inbox::STATEMENTS,
+    keys::STATEMENTS,
+    outbox::STATEMENTS,
+    reads::STATEMENTS,
+    schedules::PLAN,
+    schedules::STATEMENTS,
+    store::STATEMENTS,
+    workspaces::STATEMENTS,
+];
+
+const BULKS: &[&[&Bulk]] = &[
+    apply::SEEN_BULKS,
+    apply::WRITES,
+    deliveries::BULKS,
+    deliveries::CLAIM_BULKS,
+    deliveries::FINISH_BULKS,
+    outbox::BULKS,
+    schedules::PLAN_BULKS,
+];
+
+/// Name and text of everything on the lists.
+fn all(postgres: bool) -> Vec<(&'static str, &'static str)> {
+    let statements = STATEMENTS.iter().copied().flatten().map(|it| (it.name, it.for_engine(postgres)));
+    let bulks = BULKS.iter().copied().flatten().map(|it| (it.name, it.for_engine(postgres)));
+    statements.chain(bulks).collect()
+}
+
+/// The statements that the engine refuses, with what it says.
+async fn refused(store: &Store) -> Vec<String> {
+    let mut refused = Vec::new();
+    for (name, text) in all(store.is_shared()) {
+        let prepared = match store.db() {
+            Db::Postgres(pool) => pool.prepare(text.into_sql_str()).await.err(),
+            Db::Sqlite { writer, .. } => writer.prepare(text.into_sql_str()).await.err(),
+        };
+        refused.extend(prepared.map(|error| format!("{name}: {error}\n{text}")));
+    }
+    refused
+}
+
+#[tokio::test]
+async fn sqlite_accepts_every_statement() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let store = Store::connect(&format!("sqlite://{}/usher.db", folder.path().display()), 1).await?;
+    store.migrate().await?;
+    assert_eq!(refused(&store).await, Vec::<String>::new());
+    Ok(())
+}
+
+#[tokio::test]
+async fn postgres_accepts_every_statement() -> anyhow::Result<()> {
+    usher_testkit::skip_without_servers!(Ok(()));
+    let database = usher_testkit::postgres::fresh_database().await?;
+    let store = Store::connect(&database.url, 1).await?;
+    store.migrate().await?;
+    assert_eq!(refused(&store).await, Vec::<String>::new());
+    Ok(())
+}
+
+/// Counts the lines that use the macros; a module that is missing from the lists above makes a difference.
+#[test]
+fn every_module_with_statements_is_listed() -> anyhow::Result<()> {
+    let (mut statements, mut bulks) = (0, 0);
+    let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let text = std::fs::read_to_string(path)?;
+                statements += text.lines().filter(|line| *line == "statements! {").count();
+                bulks += text.lines().filter(|line| *line == "bulks! {").count();
+            }
+        }
+    }
+    assert_eq!((statements, bulks), (STATEMENTS.len(), BULKS.len()));
+    let mut names: Vec<_> = all(true).into_iter().map(|(name, _)| name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), all(true).len(), "a list is named twice");
+    Ok(())
+}

@@ -1,0 +1,302 @@
+//! Planning: locks the due rows, and in the same transaction writes their deliveries and moves them on.
+//!
+//! Guarantee: a due row is planned by one worker; after a crash it is still due. Planning twice writes once (the
+//! ledger's unique key). A row that cannot be read or planned is moved on with its error in the ledger: while it stays
+//! due, no delivery of the rhythm may be sent, of anybody.
+
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use usher_lifecycle::{
+    OnboardingId,
+    event::{Event, EventKind},
+    reminder::{Kind, Slot},
+};
+
+use super::{DueSchedule, ManualRequest, PlanInput, PlanWrite, situation};
+use crate::{
+    Store,
+    db::{Arg, Row, Tx, bulks, statements},
+    deliveries::{self, AttemptError, Delivery, Status, delivery_columns},
+    error::StoreError,
+    ids, outbox,
+    records::{self, onboarding_columns},
+};
+
+statements! {
+    DUE = concat!("SELECT ", onboarding_columns!(), " FROM schedules s JOIN onboardings o ON o.id = s.onboarding_id
+                   WHERE s.due_at <= $1 ORDER BY s.due_at, s.onboarding_id LIMIT $2 {skip locked:o, s}");
+    REQUESTED = concat!("SELECT ", onboarding_columns!(), ", r.id AS request_id, r.channels, r.requested_at
+                   FROM reminder_requests r JOIN onboardings o ON o.id = r.onboarding_id
+                   JOIN schedules s ON s.onboarding_id = o.id
+                   WHERE r.planned_at IS NULL ORDER BY r.requested_at, r.id LIMIT $1 {skip locked:r}");
+    PLANNED = "UPDATE reminder_requests SET planned_at = $2 WHERE id {in:$1} AND planned_at IS NULL";
+    // A row that is locked is being claimed or finished: it is not ours to supersede, and planning never waits for it.
+    WAITING = "SELECT id, onboarding_id, slot FROM deliveries
+               WHERE onboarding_id {in:$1} AND kind = 'cadence' AND status = 'pending' AND lease_until IS NULL
+               ORDER BY id {skip locked}";
+    SUPERSEDE = concat!("UPDATE deliveries SET status = CASE WHEN attempts > 0 THEN 'failed' ELSE 'skipped' END,
+                 reason = 'superseded', updated_at = $2
+               WHERE id {in:$1} RETURNING ", delivery_columns!());
+    MOVE_ON = "UPDATE schedules SET due_at = $3 WHERE onboarding_id = $1 AND due_at <= $2";
+}
+
+bulks! {
+    ADVANCE = "schedules" (
+        onboarding_id: Text, slot: Date, due_at: Time, last_slot: Date, silent_since: Time, silent_reason: Text,
+    ) "UPDATE schedules SET slot = v.slot, due_at = v.due_at, last_slot = COALESCE(v.last_slot, schedules.last_slot),
+         silent_since = v.silent_since, silent_reason = v.silent_reason
+       FROM {rows} v WHERE schedules.onboarding_id = v.onboarding_id";
+}
+
+/// How long a schedule that cannot be planned is left alone.
+const SET_ASIDE: TimeDelta = TimeDelta::hours(1);
+/// The reason in the ledger.
+const FAULT: &str = "internal_error";
+
+/// A row that planning looked at, as far as it is needed when it cannot be planned.
+struct Looked {
+    onboarding: String,
+    request: Option<String>,
+    /// None when not even this much of the row can be read.
+    ledger: Option<Delivery>,
+}
+
+impl Store {
+    /// Plans up to `limit` due schedules and `limit` requests in one transaction: `planner` says what to write. The
+    /// number of rows that were looked at; fewer than `limit` means that no more are due, or others hold them.
+    ///
+    /// When that fails for a reason that may lie in one row, the rows are planned one by one; one that fails alone gets
+    /// a row in the ledger (failed, `internal_error`) and, if it is a schedule, is due again in an hour.
+    pub async fn plan(
+        &self,
+        now: DateTime<Utc>,
+        limit: u32,
+        planner: impl Fn(&PlanInput) -> PlanWrite + Send + Sync,
+    ) -> Result<usize, StoreError> {
+        match self.plan_together(now, (limit, limit), &planner, &mut Vec::new()).await {
+            Err(error) if !error.is_away() => {
+                tracing::warn!(%error, "a batch cannot be planned; its rows are planned one by one");
+            }
+            planned => return planned,
+        }
+        let mut count = 0;
+        for one in [(1, 0), (0, 1)] {
+            for _ in 0..limit {
+                let mut looked = Vec::new();
+                match self.plan_together(now, one, &planner, &mut looked).await {
+                    Ok(0) => break,
+                    Ok(planned) => count += planned,
+                    Err(error) if error.is_away() || looked.is_empty() => return Err(error),
+                    Err(error) if error.is_conflict() => {}
+                    Err(error) => {
+                        for it in looked {
+                            self.set_aside(it, &error, now).await?;
+                            count += 1;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(count)
+    }
+
+    async fn plan_together(
+        &self,
+        now: DateTime<Utc>,
+        (schedules, requests): (u32, u32),
+        planner: &(impl Fn(&PlanInput) -> PlanWrite + Sync),
+        looked: &mut Vec<Looked>,
+    ) -> Result<usize, StoreError> {
+        let mut tx = self.db().begin().await?;
+        let mut input = PlanInput::default();
+        let mut unreadable = Vec::new();
+        for row in tx.all(&DUE, vec![Arg::time(now), Arg::int(schedules.into())]).await? {
+            let it = Looked::schedule(&row, now)?;
+            match due(&row) {
+                Ok(due) => input.due.push(due),
+                Err(error) => unreadable.push((Looked::schedule(&row, now)?, error)),
+            }
+            looked.push(it);
+        }
+        for row in tx.all(&REQUESTED, vec![Arg::int(requests.into())]).await? {
+            let it = Looked::request(&row, now)?;
+            match requested(&row) {
+                Ok(request) => input.manual.push(request),
+                Err(error) => unreadable.push((Looked::request(&row, now)?, error)),
+            }
+            looked.push(it);
+        }
+        for (it, error) in unreadable {
+            set_aside(&mut tx, it, &error, now).await?;
+        }
+        if !input.due.is_empty() || !input.manual.is_empty() {
+            let onboardings = input.due.iter().map(|it| &it.onboarding);
+            let onboardings = onboardings.chain(input.manual.iter().map(|it| &it.onboarding));
+            input.situation = situation(&mut tx, onboardings, Vec::new()).await?;
+            let write = catch_unwind(AssertUnwindSafe(|| planner(&input)));
+            let write = write.map_err(|_| StoreError::Bug("the planner panicked".into()))?;
+            write_plan(&mut tx, write, now).await?;
+            let requests = Arg::texts(input.manual.iter().map(|it| it.id));
+            tx.execute(&PLANNED, vec![requests, Arg::time(now)]).await?;
+        }
+        tx.commit().await?;
+        Ok(looked.len())
+    }
+
+    /// Moves a row on that cannot be planned; if even its error cannot be written, without.
+    async fn set_aside(&self, it: Looked, error: &StoreError, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let bare = Looked { onboarding: it.onboarding.clone(), request: it.request.clone(), ledger: None };
+        for it in [it, bare] {
+            let mut tx = self.db().begin().await?;
+            match set_aside(&mut tx, it, error, now).await {
+                Ok(()) => return tx.commit().await,
+                Err(error) if error.is_away() => return Err(error),
+                Err(error) => {
+                    tracing::error!(%error, "the fault of a schedule cannot be written to the ledger")
+                }
+            }
+        }
+        Err(StoreError::Bug("a schedule that cannot be planned cannot be moved on".into()))
+    }
+}
+
+impl Looked {
+    fn schedule(row: &Row, now: DateTime<Utc>) -> Result<Self, StoreError> {
+        let ledger = row
+            .date("slot")
+            .and_then(|slot| ledger_row(row, Kind::Cadence, slot.to_string(), row.time("due_at")?, now));
+        Ok(Self { onboarding: row.text("id")?, request: None, ledger: ledger.ok() })
+    }
+
+    fn request(row: &Row, now: DateTime<Utc>) -> Result<Self, StoreError> {
+        let request = row.text("request_id")?;
+        let ledger =
+            row.time("requested_at").and_then(|at| ledger_row(row, Kind::Manual, request.clone(), at, now));
+        Ok(Self { onboarding: row.text("id")?, request: Some(request), ledger: ledger.ok() })
+    }
+}
+
+/// The ledger's row for a slot that cannot be planned: nobody gets it.
+fn ledger_row(
+    row: &Row,
+    kind: Kind,
+    slot: String,
+    due_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Delivery, StoreError> {
+    Ok(Delivery {
+        id: ids::mint::reminder(now),
+        workspace_id: row.parsed("workspace_id")?,
+        livemode: row.bool("livemode")?,
+        onboarding_id: row.parsed("id")?,
+        kind,
+        slot,
+        channel: None,
+        recipient: None,
+        why: String::new(),
+        status: Status::Failed,
+        reason: Some(FAULT.into()),
+        detail: None,
+        due_at,
+        send_after: now,
+        sent_at: None,
+        attempts: 0,
+        ambiguities: 0,
+        errors: Vec::new(),
+        message_id: None,
+        planned_at: now,
+    })
+}
+
+async fn set_aside(
+    tx: &mut Tx,
+    it: Looked,
+    error: &StoreError,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let (onboarding, request) = (it.onboarding, it.request);
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    tracing::error!(onboarding, request, %error, cause, "a reminder cannot be planned; it is set aside");
+    let moved = match request {
+        Some(request) => tx.execute(&PLANNED, vec![Arg::Texts(vec![request]), Arg::time(now)]).await?,
+        None => {
+            let args = vec![Arg::text(onboarding), Arg::time(now), Arg::time(now + SET_ASIDE)];
+            tx.execute(&MOVE_ON, args).await?
+        }
+    };
+    // None: somebody else has planned it meanwhile.
+    let Some(mut row) = it.ledger.filter(|_| moved > 0) else { return Ok(()) };
+    row.errors.push(AttemptError { at: now, code: FAULT.into(), detail: error.to_string() });
+    if !deliveries::insert(tx, std::slice::from_ref(&row)).await?.is_empty() {
+        outbox::insert(tx, vec![row.event(&Event::plain(EventKind::ReminderFailed), now)]).await?;
+    }
+    Ok(())
+}
+
+fn due(row: &Row) -> Result<DueSchedule, StoreError> {
+    let onboarding = records::onboarding(row)?;
+    let pending = Slot { date: row.date("slot")?, due_at: row.time("due_at")? };
+    Ok(DueSchedule { onboarding, pending })
+}
+
+fn requested(row: &Row) -> Result<ManualRequest, StoreError> {
+    let channels = row.opt_json("channels")?.map(serde_json::from_value).transpose();
+    Ok(ManualRequest {
+        id: row.parsed("request_id")?,
+        onboarding: records::onboarding(row)?,
+        channels: channels.map_err(|error| StoreError::decode("channels", error.to_string()))?,
+        requested_at: row.time("requested_at")?,
+    })
+}
+
+async fn write_plan(tx: &mut Tx, write: PlanWrite, now: DateTime<Utc>) -> Result<(), StoreError> {
+    let mut told = supersede(tx, &write, now).await?;
+    let advances = write.schedules.iter().map(|it| {
+        vec![
+            Arg::id(it.onboarding_id),
+            Arg::Date(it.next.map(|slot| slot.date)),
+            Arg::Time(it.next.map(|slot| slot.due_at)),
+            Arg::Date(it.last_slot),
+            Arg::Time(it.silent.map(|it| it.since)),
+            Arg::opt(it.silent.map(|it| it.reason)),
+        ]
+    });
+    tx.bulk(&ADVANCE, advances.collect()).await?;
+    let written = deliveries::insert(tx, &write.deliveries).await?;
+    let new = write.deliveries.into_iter().filter(|it| written.contains(&it.id.to_text()));
+    told.extend(new.filter(|it| it.status != Status::Pending));
+    let events = told
+        .iter()
+        .filter_map(|it| Some(it.event(&Event::plain(deliveries::told(it.status)?), now)))
+        .collect();
+    outbox::insert(tx, events).await
+}
+
+/// What waits of an older slot gives way to the new one.
+async fn supersede(tx: &mut Tx, write: &PlanWrite, now: DateTime<Utc>) -> Result<Vec<Delivery>, StoreError> {
+    let cadence = write.deliveries.iter().filter(|it| it.kind == Kind::Cadence);
+    let mut newest: HashMap<OnboardingId, &String> = HashMap::new();
+    for it in cadence {
+        let slot = newest.entry(it.onboarding_id).or_insert(&it.slot);
+        *slot = (*slot).max(&it.slot);
+    }
+    if newest.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut older = Vec::new();
+    for row in tx.all(&WAITING, vec![Arg::texts(newest.keys())]).await? {
+        let (onboarding, slot): (OnboardingId, _) = (row.parsed("onboarding_id")?, row.text("slot")?);
+        if newest.get(&onboarding).is_some_and(|newest| slot < **newest) {
+            older.push(row.text("id")?);
+        }
+    }
+    if older.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = tx.all(&SUPERSEDE, vec![Arg::Texts(older), Arg::time(now)]).await?;
+    rows.iter().map(deliveries::read).collect()
+}

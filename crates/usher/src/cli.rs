@@ -1,0 +1,239 @@
+//! The command line. Exit codes: 0 done, 1 failed, 2 wrong usage.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Runs customer onboardings: takes them in, moves them through phases, tells everyone, reminds the people responsible.
+///
+/// Without a command: `usher run`.
+#[derive(Debug, Parser)]
+#[command(name = "usher", version, about, long_about)]
+pub(crate) struct Cli {
+    /// The configuration file (default: usher.toml in the working directory, when there is one)
+    #[arg(long, global = true, env = "USHER_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Sets one configuration key, above file and environment: `--set http.listen=127.0.0.1:0`
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) set: Vec<(String, String)>,
+
+    /// Prints one JSON document instead of a table
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(key, value)| (key.trim().to_owned(), value.to_owned()))
+        .ok_or_else(|| format!("{text:?} is not KEY=VALUE"))
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs every role in one process; on SQLite nothing else is needed (the default)
+    Run,
+    /// Runs the way in: HTTP API, commands from NATS, events to NATS (Postgres and NATS)
+    Ingest,
+    /// Runs the way out: plans and sends reminders (Postgres and NATS)
+    Scheduler,
+    /// Applies the migrations of the store and exits
+    Migrate,
+    /// Works on workspaces
+    #[command(subcommand)]
+    Workspace(Workspace),
+    /// Works on API keys
+    #[command(subcommand)]
+    Key(Key),
+    /// Works on the team
+    #[command(subcommand)]
+    User(User),
+    /// Works on customers
+    #[command(subcommand)]
+    Customer(Customer),
+    /// Works on onboardings
+    #[command(subcommand)]
+    Onboarding(Onboarding),
+    /// Shows and checks the configuration
+    #[command(subcommand)]
+    Config(Config),
+}
+
+/// Which workspace a command is about.
+#[derive(Debug, Args)]
+pub(crate) struct In {
+    /// The workspace's slug (default: the only one)
+    #[arg(long, value_name = "SLUG")]
+    pub(crate) workspace: Option<String>,
+}
+
+/// Live or test records.
+#[derive(Debug, Args)]
+pub(crate) struct Scope {
+    #[command(flatten)]
+    pub(crate) within: In,
+    /// Test records instead of live ones
+    #[arg(long)]
+    pub(crate) test: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Workspace {
+    /// Makes a workspace with the [reminders] policy of the configuration, and its first key
+    Create {
+        /// Its short name, part of NATS subjects: lower-case letters, digits, `-`
+        slug: String,
+        /// Its name (default: the slug)
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Lists the workspaces
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Makes a key and shows it, once
+    Create {
+        #[command(flatten)]
+        scope: Scope,
+        /// What it is for
+        #[arg(long, default_value = "cli")]
+        name: String,
+    },
+    /// Lists the keys; secrets are not kept and cannot be shown
+    List {
+        #[command(flatten)]
+        within: In,
+    },
+    /// Revokes a key, for good and at once
+    Revoke {
+        #[command(flatten)]
+        within: In,
+        /// The key's id or visible prefix
+        key: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum User {
+    /// Adds a member of the team
+    Create {
+        #[command(flatten)]
+        scope: Scope,
+        /// Their name
+        #[arg(long)]
+        name: String,
+        /// Their e-mail address
+        #[arg(long)]
+        email: String,
+        /// Their Slack member id (U...)
+        #[arg(long)]
+        slack_user_id: Option<String>,
+        /// Their time zone, such as Europe/Berlin (default: the workspace's)
+        #[arg(long)]
+        time_zone: Option<String>,
+    },
+    /// Lists the team, newest first
+    List {
+        #[command(flatten)]
+        scope: Scope,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Customer {
+    /// Adds a customer
+    Create {
+        #[command(flatten)]
+        scope: Scope,
+        /// Their name
+        #[arg(long)]
+        name: String,
+        /// Your own key for them
+        #[arg(long)]
+        external_id: Option<String>,
+    },
+    /// Lists the customers, newest first
+    List {
+        #[command(flatten)]
+        scope: Scope,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Onboarding {
+    /// Creates an onboarding
+    Create {
+        #[command(flatten)]
+        scope: Scope,
+        /// The customer: id or number
+        #[arg(long)]
+        customer: String,
+        /// The customer success manager: id, number or e-mail address of a user
+        #[arg(long)]
+        csm: Option<String>,
+        /// The phase it starts in
+        #[arg(long)]
+        phase: Option<String>,
+        /// When it began, such as 2026-03-01T09:00:00Z (default: now)
+        #[arg(long)]
+        started_at: Option<String>,
+        /// Days between reminders, 1 to 365
+        #[arg(long)]
+        frequency_days: Option<i64>,
+        /// Your own key for it
+        #[arg(long)]
+        external_id: Option<String>,
+    },
+    /// Lists onboardings, newest first
+    List {
+        #[command(flatten)]
+        scope: Scope,
+        /// Only those in this phase
+        #[arg(long)]
+        phase: Option<String>,
+        /// Only those in this state
+        #[arg(long)]
+        state: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..=100))]
+        limit: u32,
+    },
+    /// Shows an onboarding
+    Show {
+        #[command(flatten)]
+        scope: Scope,
+        /// Its id or number
+        onboarding: String,
+    },
+    /// Moves an onboarding to another phase or state
+    Move {
+        #[command(flatten)]
+        scope: Scope,
+        /// Its id or number
+        onboarding: String,
+        /// The phase
+        #[arg(long, required_unless_present = "state")]
+        phase: Option<String>,
+        /// The state
+        #[arg(long)]
+        state: Option<String>,
+        /// Why; goes into the events
+        #[arg(long)]
+        reason: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Prints the default configuration file: the reference of every key
+    Default,
+    /// Names every fault of the configuration
+    Check,
+    /// Prints the configuration in force, secrets hidden
+    Show,
+}

@@ -1,0 +1,51 @@
+//! The channels of this installation, as configured.
+
+use anyhow::Context as _;
+use usher_scheduler::{
+    Channels, Settings,
+    channel::{Mailer, SlackSender, SmtpConfig},
+};
+
+use crate::config::Config;
+
+/// Where captured mail goes, within the data folder.
+const OUTBOX: &str = "outbox";
+
+/// Email by SMTP or into files, Slack when there is a token.
+pub(crate) fn channels(config: &Config) -> anyhow::Result<Channels> {
+    let mailer = match &config.smtp.url {
+        Some(url) => {
+            let mut smtp = SmtpConfig::new(url.clone(), &config.smtp.from);
+            smtp.max_connections = config.smtp.max_connections;
+            if let Some(path) = &config.smtp.ca_file {
+                let pem = std::fs::read(path).with_context(|| format!("smtp.ca_file {}", path.display()))?;
+                smtp.extra_ca_pem = Some(pem);
+            }
+            Mailer::smtp(&smtp).context("smtp.url or smtp.from")?
+        }
+        None => Mailer::capture(config.data_dir.join(OUTBOX), &config.smtp.from).context("captured mail")?,
+    };
+    let slack = match &config.slack.token {
+        Some(token) => Some(SlackSender::new(token, &config.slack.api_url).context("slack.token or slack.api_url")?),
+        None => None,
+    };
+    Ok(Channels { mailer: Some(mailer), slack })
+}
+
+/// What messages say of the installation.
+pub(crate) fn settings(config: &Config) -> Settings {
+    let domain = config.smtp.from.rsplit_once('@').map_or("localhost", |(_, rest)| rest.trim_end_matches('>').trim());
+    Settings { message_domain: domain.to_owned(), onboarding_url: config.http.onboarding_url.clone() }
+}
+
+/// Where reminders go, in words.
+pub(crate) fn in_words(config: &Config) -> String {
+    let email = match &config.smtp.url {
+        Some(_) => "by email to the server of smtp.url".to_owned(),
+        None => format!("as .eml files into {}", config.data_dir.join(OUTBOX).display()),
+    };
+    match &config.slack.token {
+        Some(_) => format!("{email}, and to Slack"),
+        None => email,
+    }
+}
