@@ -2,3 +2,5 @@
 
 pub mod body;
 pub mod http;
+pub mod intake;
+pub mod relay;

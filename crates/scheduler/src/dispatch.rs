@@ -5,26 +5,32 @@
 //! crash, comes back when its lease ends. The message's id is committed before anything is sent, so a repeat bears
 //! the same one. Nothing is sent that the records do not want at that moment.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::task::JoinSet;
-use usher_lifecycle::{
-    OnboardingId, UserId,
-    reminder::{Channel, Recipient},
-};
+use tokio::sync::Semaphore;
+use usher_lifecycle::reminder::Channel;
 use usher_store::{Claim, ClaimLimits, Finish, Situation, StoreError};
 
-use crate::{Scheduler, message_of::send};
+use crate::{
+    Scheduler,
+    flights::{Flights, Stop},
+    send::send,
+    surroundings::give_back,
+};
 
-/// How long a claim holds. Longer than any send's own deadline with its wait for a free connection.
-const LEASE: Duration = Duration::from_mins(5);
+/// How long a claim holds: so long after its worker died is a message taken up again.
+const LEASE: Duration = Duration::from_secs(180);
+/// What must be left of it when sending begins: a send's own deadline, after the wait for a free connection.
+const LEAST_LEFT: TimeDelta = TimeDelta::seconds(100);
 /// Deliveries that are looked at for one claim.
-const CLAIM: u32 = 500;
-/// Messages in flight at which no more are claimed.
-const IN_FLIGHT: usize = 256;
-/// A claim that waited so long for its turn is given back unsent: its lease must not end under a send.
-const STALE: TimeDelta = TimeDelta::seconds(200);
+const CLAIM: u32 = 256;
+/// Records older than this are looked at again before something is sent.
+const FRESH: TimeDelta = TimeDelta::seconds(1);
+/// Outcomes that are recorded in one transaction.
+const RECORD: usize = 1_000;
+/// How long a dispatch pass tries to record outcomes while the database is away.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a dispatch pass did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,101 +43,153 @@ pub struct DispatchReport {
     pub late: u64,
 }
 
-/// Messages on their way.
-#[derive(Debug, Default)]
-pub(crate) struct Flights {
-    set: JoinSet<Vec<Finish>>,
-}
-
 impl Scheduler {
     /// Sends everything that is due at `now`, and waits until it is recorded.
     pub async fn dispatch(&self, now: DateTime<Utc>) -> Result<DispatchReport, StoreError> {
         let mut flights = Flights::default();
         let mut report = DispatchReport::default();
         loop {
-            let claimed = self.launch(&mut flights, now).await?;
-            report.messages += claimed;
-            while !flights.set.is_empty() {
-                self.land(&mut flights, &mut report).await?;
+            let claimed = self.launch(&mut flights, now).await;
+            loop {
+                self.settle_patiently(&mut flights, &mut report).await?;
+                if flights.len() == 0 {
+                    break;
+                }
+                flights.next().await;
             }
+            let claimed = claimed?;
+            report.messages += claimed;
             if claimed == 0 {
                 return Ok(report);
             }
         }
     }
 
-    /// Claims what is due and starts sending it, up to the number that may be in flight; how many messages it claimed.
+    /// The channels for which more may be claimed at `now`.
+    pub(crate) fn open_channels(&self, flights: &Flights, now: DateTime<Utc>) -> Vec<Channel> {
+        // One that is not configured is dispatched too: what was planned for it earlier ends with the reason.
+        let open = |channel: &Channel| flights.has_room(*channel) && !self.is_resting(*channel, now);
+        Channel::ALL.into_iter().filter(open).collect()
+    }
+
+    /// Claims what is due and starts sending it, as far as there is room; how many messages it claimed.
     pub(crate) async fn launch(
         &self,
         flights: &mut Flights,
         now: DateTime<Utc>,
     ) -> Result<usize, StoreError> {
-        let channels = self.sendable_channels(now);
-        if flights.set.len() >= IN_FLIGHT || channels.is_empty() {
+        // A long pass must not claim for a time that is half over.
+        let now = now.max((self.clock)());
+        let channels = self.open_channels(flights, now);
+        if channels.is_empty() {
             return Ok(0);
         }
-        let claims =
-            self.store.claim(now, &ClaimLimits { deliveries: CLAIM, lease: LEASE, channels }).await?;
+        let limits = ClaimLimits { deliveries: CLAIM, lease: LEASE, channels };
+        let claims = self.store.claim(now, &limits).await?;
         if claims.is_empty() {
             return Ok(0);
         }
-        let situation = Arc::new(self.look_around(&claims).await?);
         let count = claims.len();
-        for claim in claims {
-            let (scheduler, situation) = (self.clone(), Arc::clone(&situation));
-            flights.set.spawn(async move {
-                let Ok(_turn) = scheduler.turns(claim.channel).acquire().await else { return Vec::new() };
-                let now = (scheduler.clock)();
-                if claim.lease_until - now
-                    < TimeDelta::seconds(LEASE.as_secs().try_into().unwrap_or(i64::MAX)) - STALE
-                {
-                    return give_back(claim);
-                }
-                send(&scheduler, claim, &situation, now).await
-            });
+        for (claim, situation) in self.surroundings(claims, &mut flights.landed, now).await? {
+            let (scheduler, stop) = (self.clone(), flights.stop.clone());
+            let channel = claim.channel;
+            flights.launch(channel, async move { scheduler.fly(claim, situation, stop, now).await });
         }
         Ok(count)
     }
 
-    /// Waits for a message to land and records its outcome, together with all others that have landed meanwhile.
-    pub(crate) async fn land(
+    /// Waits for its turn, makes sure that all is still as it was, and sends.
+    async fn fly(
+        &self,
+        claim: Claim,
+        mut situation: Arc<Situation>,
+        stop: Stop,
+        looked_at: DateTime<Utc>,
+    ) -> Vec<Finish> {
+        let turn = tokio::select! {
+            biased;
+            () = stop.waiting.cancelled() => return give_back(claim),
+            turn = self.turns(claim.channel).acquire() => turn,
+        };
+        let now = (self.clock)();
+        if turn.is_err() || claim.lease_until - now < LEAST_LEFT || self.is_resting(claim.channel, now) {
+            return give_back(claim);
+        }
+        if now - looked_at > FRESH {
+            match self.look_around(&claim.deliveries).await {
+                Ok(fresh) => situation = Arc::new(fresh),
+                Err(error) => {
+                    tracing::warn!(%error, "a message cannot be checked once more; it is given back");
+                    return give_back(claim);
+                }
+            }
+        }
+        send(self, claim, &situation, &stop, now).await
+    }
+
+    fn turns(&self, channel: Channel) -> &Semaphore {
+        match channel {
+            Channel::Email => &self.email_turns,
+            Channel::Slack => &self.slack_turns,
+        }
+    }
+
+    /// Records what has landed. What is not recorded, on an error or when the future is dropped, stays where it is; tried
+    /// again although it was, it counts as late.
+    pub(crate) async fn settle(
         &self,
         flights: &mut Flights,
         report: &mut DispatchReport,
     ) -> Result<(), StoreError> {
-        let mut outcomes = Vec::new();
-        let mut landed = flights.set.join_next().await;
-        while let Some(result) = landed {
-            match result {
-                Ok(finished) => outcomes.extend(finished),
-                // Its lease ends, and another worker takes it up as ambiguous.
-                Err(error) => tracing::error!(%error, "sending a message failed unexpectedly"),
+        let landed = &mut flights.landed;
+        while !landed.is_empty() {
+            let start = landed.len().saturating_sub(RECORD);
+            match self.store.finish(landed[start..].to_vec(), (self.clock)()).await {
+                Ok(finished) => {
+                    landed.truncate(start);
+                    report.add(finished);
+                }
+                Err(error) if error.is_away() => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, "outcomes cannot be recorded together; they are recorded one by one");
+                    while landed.len() > start {
+                        self.settle_last(landed, report).await?;
+                    }
+                }
             }
-            landed = flights.set.try_join_next();
-        }
-        if outcomes.is_empty() {
-            return Ok(());
-        }
-        let finished = self.record(outcomes).await?;
-        report.recorded += finished.recorded;
-        report.late += finished.late;
-        if finished.late > 0 {
-            tracing::warn!(
-                late = finished.late,
-                "outcomes came after their lease had ended and were not recorded"
-            );
         }
         Ok(())
     }
 
-    /// Records outcomes; what channels accepted must not be lost to a database that is away for a moment.
-    async fn record(&self, outcomes: Vec<Finish>) -> Result<usher_store::Finished, StoreError> {
+    async fn settle_last(
+        &self,
+        landed: &mut Vec<Finish>,
+        report: &mut DispatchReport,
+    ) -> Result<(), StoreError> {
+        let Some(last) = landed.last().cloned() else { return Ok(()) };
+        let delivery = last.delivery.id;
+        match self.store.finish(vec![last], (self.clock)()).await {
+            Ok(finished) => report.add(finished),
+            Err(error) if error.is_away() => return Err(error),
+            // Its lease ends, and it comes back as ambiguous.
+            Err(error) => tracing::error!(%delivery, %error, "an outcome cannot be recorded"),
+        }
+        landed.pop();
+        Ok(())
+    }
+
+    /// The same; what channels accepted must not be lost to a database that is away for a moment.
+    pub(crate) async fn settle_patiently(
+        &self,
+        flights: &mut Flights,
+        report: &mut DispatchReport,
+    ) -> Result<(), StoreError> {
         let mut wait = Duration::from_millis(200);
-        let until = (self.clock)() + TimeDelta::seconds(60);
+        let until = tokio::time::Instant::now() + PATIENCE;
         loop {
-            match self.store.finish(outcomes.clone(), (self.clock)()).await {
-                Err(error) if error.is_away() && (self.clock)() < until => {
-                    tracing::warn!(%error, outcomes = outcomes.len(), "outcomes cannot be recorded; trying again");
+            match self.settle(flights, report).await {
+                Err(error) if error.is_away() && tokio::time::Instant::now() < until => {
+                    tracing::warn!(%error, outcomes = flights.landed.len(), "outcomes cannot be recorded yet");
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(Duration::from_secs(5));
                 }
@@ -139,48 +197,14 @@ impl Scheduler {
             }
         }
     }
-
-    /// The records around the claims, as they are now.
-    async fn look_around(&self, claims: &[Claim]) -> Result<Situation, StoreError> {
-        let onboardings: HashSet<OnboardingId> = claims
-            .iter()
-            .flat_map(|claim| &claim.deliveries)
-            .map(|delivery| delivery.onboarding_id)
-            .collect();
-        let users: HashSet<UserId> = claims
-            .iter()
-            .filter_map(|claim| match &claim.recipient {
-                Recipient::User(id) => Some(*id),
-                Recipient::Contact(_) | Recipient::Email(_) | Recipient::Slack(_) => None,
-            })
-            .collect();
-        self.store
-            .situation(&onboardings.into_iter().collect::<Vec<_>>(), &users.into_iter().collect::<Vec<_>>())
-            .await
-    }
 }
 
-impl Flights {
-    pub(crate) fn len(&self) -> usize {
-        self.set.len()
-    }
-}
-
-/// The claim as it was, for somebody else to take up.
-fn give_back(claim: Claim) -> Vec<Finish> {
-    let finish = |mut delivery: usher_store::Delivery| {
-        if delivery.ambiguities == 0 {
-            delivery.message_id = None;
+impl DispatchReport {
+    fn add(&mut self, finished: usher_store::Finished) {
+        self.recorded += finished.recorded;
+        self.late += finished.late;
+        if finished.late > 0 {
+            tracing::warn!(late = finished.late, "outcomes came after their lease and were not recorded");
         }
-        Finish { token: claim.token.clone(), delivery, follow_ups: Vec::new() }
-    };
-    claim.deliveries.into_iter().map(finish).collect()
-}
-
-/// Messages of a channel that are in flight at once.
-pub(crate) const fn in_flight(channel: Channel) -> usize {
-    match channel {
-        Channel::Email => 32,
-        Channel::Slack => 16,
     }
 }

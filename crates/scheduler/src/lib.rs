@@ -4,13 +4,16 @@
 //! vanishes. A second copy can only follow a crash or a lost answer between a channel's acceptance and our record, and
 //! an email then bears the same Message-ID.
 
-mod broken;
 pub mod channel;
 mod dispatch;
+mod flights;
 pub mod message;
 mod message_of;
 mod plan;
 mod retry;
+mod send;
+mod successors;
+mod surroundings;
 mod worker;
 
 use std::{
@@ -28,7 +31,7 @@ use usher_lifecycle::{
 use usher_store::Store;
 
 use self::{
-    channel::{Mailer, SlackSender},
+    channel::{Mailer, Outcome, SlackSender},
     message::Templates,
 };
 pub use self::{dispatch::DispatchReport, plan::PlanReport};
@@ -36,6 +39,9 @@ pub use self::{dispatch::DispatchReport, plan::PlanReport};
 /// The instant it is; the process's real clock, or a virtual one.
 pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 
+/// Messages to Slack that are sent at once; by email it is twice the connections, so that one is rendered while another
+/// is sent, and none waits long for a connection.
+const SLACK_AT_ONCE: usize = 16;
 /// How long a channel rests after a fault of our configuration.
 const REST: TimeDelta = TimeDelta::minutes(1);
 
@@ -107,6 +113,7 @@ impl Scheduler {
         templates: Templates,
         settings: Settings,
     ) -> Self {
+        let email_at_once = channels.mailer.as_ref().map_or(1, |mailer| mailer.connections() * 2);
         Self {
             store,
             bus,
@@ -114,8 +121,8 @@ impl Scheduler {
             channels: Arc::new(channels),
             templates: Arc::new(templates),
             settings: Arc::new(settings),
-            email_turns: Arc::new(Semaphore::new(dispatch::in_flight(Channel::Email))),
-            slack_turns: Arc::new(Semaphore::new(dispatch::in_flight(Channel::Slack))),
+            email_turns: Arc::new(Semaphore::new(email_at_once)),
+            slack_turns: Arc::new(Semaphore::new(SLACK_AT_ONCE)),
             resting: Arc::default(),
         }
     }
@@ -125,19 +132,34 @@ impl Scheduler {
         Configured { email: self.channels.mailer.is_some(), slack: self.channels.slack.is_some() }
     }
 
-    fn turns(&self, channel: Channel) -> &Semaphore {
-        match channel {
-            Channel::Email => &self.email_turns,
-            Channel::Slack => &self.slack_turns,
+    /// Tries the channels once, and says in the log which of them cannot send; nothing is sent. Reminders wait for a
+    /// channel that is away.
+    pub async fn check_channels(&self) {
+        let mut outcomes = Vec::new();
+        if let Some(mailer) = &self.channels.mailer {
+            outcomes.push((Channel::Email, mailer.check().await));
+        }
+        if let Some(slack) = &self.channels.slack {
+            outcomes.push((Channel::Slack, slack.check().await));
+        }
+        for (channel, outcome) in outcomes {
+            let (channel, code) = (channel.as_str(), outcome.code());
+            match &outcome {
+                Outcome::Accepted { .. } => tracing::info!(channel, "the channel is ready"),
+                Outcome::RefusedForNow { detail, .. }
+                | Outcome::RefusedForGood { detail, .. }
+                | Outcome::ChannelDown { detail, .. }
+                | Outcome::Unknown { detail } => {
+                    tracing::error!(channel, code, detail, "the channel cannot send now; its reminders wait");
+                }
+            }
         }
     }
 
-    /// The channels that may send now.
-    fn sendable_channels(&self, now: DateTime<Utc>) -> Vec<Channel> {
+    /// Whether the channel is left alone for now.
+    fn is_resting(&self, channel: Channel, now: DateTime<Utc>) -> bool {
         let resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
-        let awake = |channel: &Channel| resting.get(channel).is_none_or(|until| *until <= now);
-        // A channel that is not configured is dispatched too: what was planned for it earlier ends with the reason.
-        Channel::ALL.into_iter().filter(awake).collect()
+        resting.get(&channel).is_some_and(|until| *until > now)
     }
 
     /// Lets a channel rest whose configuration is at fault; every other recipient would be refused as well.

@@ -1,122 +1,20 @@
-//! From a claim to a message and back: what is still wanted goes into it, and its outcome into every delivery.
-
-use std::sync::Arc;
+//! From deliveries to the message that carries them: to whom, and what it says of each onboarding.
 
 use chrono::{DateTime, Utc};
 use usher_lifecycle::{
     Onboarding, UserId,
-    customer::CustomerStatus,
     person::User,
-    reminder::{Channel, Kind, Reason, Recipient, Rules, Verdict, Zone, recheck, whole_days_between, zone},
+    reminder::{Channel, Kind, Recipient, Rules, Zone, local_date, whole_days_between, zone},
 };
-use usher_store::{Claim, Delivery, Finish, Situation, Status};
+use usher_store::{Claim, Delivery, Situation};
 
 use crate::{
-    Scheduler, broken,
-    channel::Outcome,
+    Scheduler,
     message::{Address, Item, Message, To},
-    plan::people,
-    retry::{gives_up_ambiguous, record},
 };
 
-/// Sends what is still wanted of a claim; the rows as they are to stand.
-pub(crate) async fn send(
-    scheduler: &Scheduler,
-    claim: Claim,
-    situation: &Arc<Situation>,
-    now: DateTime<Utc>,
-) -> Vec<Finish> {
-    let defaults = Rules::default();
-    let rules = situation.workspaces.get(&claim.workspace_id).map_or(&defaults, |workspace| &workspace.rules);
-    let finish = |delivery| Finish { token: claim.token.clone(), delivery, follow_ups: Vec::new() };
-    let (mut finished, mut wanted) = (Vec::new(), Vec::new());
-    for mut delivery in claim.deliveries.clone() {
-        if delivery.ambiguities > 0 && gives_up_ambiguous(&delivery, rules) {
-            delivery.status = Status::Ambiguous;
-            delivery.reason = Some("ambiguous".into());
-            finished.push(finish(delivery));
-            continue;
-        }
-        match verdict(scheduler, &claim, &delivery, situation, rules, now) {
-            Verdict::Send => wanted.push(delivery),
-            Verdict::Skip(reason) => {
-                delivery.status = Status::Skipped;
-                delivery.reason = Some(reason.as_str().to_owned());
-                finished.push(finish(delivery));
-            }
-            Verdict::Later(at) => {
-                delivery.send_after = at;
-                if delivery.ambiguities == 0 {
-                    delivery.message_id = None;
-                }
-                finished.push(finish(delivery));
-            }
-        }
-    }
-    let to = address(&claim, situation, rules);
-    let Some(to) = to.filter(|_| !wanted.is_empty()) else {
-        // The person is gone altogether: nothing was sent.
-        finished.extend(wanted.into_iter().map(|mut delivery| {
-            delivery.status = Status::Skipped;
-            delivery.reason = Some(Reason::NoLongerResponsible.as_str().to_owned());
-            finish(delivery)
-        }));
-        return finished;
-    };
-    let message = compose(scheduler, &claim, &wanted, to, situation, now);
-    let outcomes = attempt(scheduler, claim.channel, &message).await;
-    let answered = (scheduler.clock)();
-    for (place, mut delivery) in wanted.into_iter().enumerate() {
-        let outcome = outcomes.iter().find(|(items, _)| items.contains(&place)).map(|(_, outcome)| outcome);
-        let Some(outcome) = outcome else { continue };
-        record(&mut delivery, outcome, rules, answered);
-        if let Outcome::ChannelDown { code, .. } = outcome {
-            scheduler.channel_down(claim.channel, code, answered);
-        }
-        let mut row = finish(delivery);
-        if let Outcome::RefusedForGood { code, broken: true, .. } = outcome {
-            row.follow_ups =
-                broken::other_channel(scheduler, &row.delivery, situation, rules, code, answered).await;
-        }
-        finished.push(row);
-    }
-    finished
-}
-
-/// Whether the delivery is still wanted.
-fn verdict(
-    scheduler: &Scheduler,
-    claim: &Claim,
-    delivery: &Delivery,
-    situation: &Situation,
-    rules: &Rules,
-    now: DateTime<Utc>,
-) -> Verdict {
-    let Some(onboarding) = situation.onboardings.get(&delivery.onboarding_id) else {
-        return Verdict::Skip(Reason::Deleted);
-    };
-    let customer = situation.customers.get(&onboarding.customer_id);
-    let context = recheck::Context {
-        rules,
-        onboarding,
-        customer_status: customer.map_or(CustomerStatus::Onboarding, |customer| customer.fields.status),
-        customer_deleted: customer.is_none_or(|customer| customer.deleted_at.is_some()),
-        people: &people(onboarding, situation),
-        primary_contact: None,
-        configured: scheduler.configured(),
-    };
-    let planned = recheck::Planned {
-        kind: delivery.kind,
-        due_at: delivery.due_at,
-        channel: claim.channel,
-        recipient: &claim.recipient,
-        channels_given: delivery.detail.as_ref().is_some_and(|detail| detail["channels_given"] == true),
-    };
-    recheck::recheck(&context, &planned, now)
-}
-
 /// Where the message goes; none when the person is not there any more.
-fn address(claim: &Claim, situation: &Situation, rules: &Rules) -> Option<To> {
+pub(crate) fn address(claim: &Claim, situation: &Situation, rules: &Rules) -> Option<To> {
     let fallback = rules.policy.time_zone.clone();
     match (&claim.recipient, claim.channel) {
         (Recipient::User(id), channel) => {
@@ -143,7 +41,8 @@ fn zone_of(user: &User, fallback: Zone) -> Zone {
     user.reach.time_zone.as_deref().and_then(|name| zone(name).ok()).unwrap_or(fallback)
 }
 
-fn compose(
+/// The message about what is wanted of the claim.
+pub(crate) fn compose(
     scheduler: &Scheduler,
     claim: &Claim,
     wanted: &[Delivery],
@@ -230,36 +129,5 @@ fn item(
 /// `phase changed on 2026-03-02`
 fn last_change(kind: &str, at: DateTime<Utc>, zone: &Zone) -> String {
     let what = kind.rsplit('.').next().unwrap_or(kind).replace('_', " ");
-    format!("{what} on {}", usher_lifecycle::reminder::local_date(zone, at))
-}
-
-/// Renders and sends; each outcome with the places of the items it is about.
-async fn attempt(scheduler: &Scheduler, channel: Channel, message: &Message) -> Vec<(Vec<usize>, Outcome)> {
-    let all: Vec<usize> = (0..message.items.len()).collect();
-    let unrenderable = |error: &dyn std::error::Error| Outcome::RefusedForGood {
-        code: "render".into(),
-        detail: format!("{error}{}", error.source().map(|cause| format!(": {cause}")).unwrap_or_default()),
-        broken: false,
-    };
-    match (channel, &scheduler.channels.mailer, &scheduler.channels.slack) {
-        (Channel::Email, Some(mailer), _) => match scheduler.templates.email(message) {
-            Ok(body) => vec![(all, mailer.send(message, &body).await)],
-            Err(error) => vec![(all, unrenderable(&error))],
-        },
-        (Channel::Slack, _, Some(slack)) => match scheduler.templates.slack(message) {
-            Ok(bodies) => {
-                let mut outcomes = Vec::with_capacity(bodies.len());
-                for body in bodies {
-                    let outcome = slack.send(message, &body).await;
-                    outcomes.push((body.items.clone(), outcome));
-                }
-                outcomes
-            }
-            Err(error) => vec![(all, unrenderable(&error))],
-        },
-        (Channel::Email, None, _) | (Channel::Slack, _, None) => {
-            let detail = "this installation has no such channel".to_owned();
-            vec![(all, Outcome::ChannelDown { code: "not_configured".into(), detail })]
-        }
-    }
+    format!("{what} on {}", local_date(zone, at))
 }

@@ -151,13 +151,13 @@ fn manual(
     }
 }
 
-fn addressed(row: Delivery, target: Target) -> Delivery {
+pub(crate) fn addressed(row: Delivery, target: Target) -> Delivery {
     let livemode = row.livemode;
     let row = row.to(target.channel, target.recipient, target.why.as_str());
     if livemode { row } else { row.skipped(Reason::TestMode) }
 }
 
-fn unaddressed(row: Delivery, reason: Reason) -> Delivery {
+pub(crate) fn unaddressed(row: Delivery, reason: Reason) -> Delivery {
     if reason == Reason::NoRecipient {
         tracing::warn!(
             onboarding = %row.onboarding_id,

@@ -4,112 +4,154 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use usher_store::StoreError;
 
-use crate::{
-    Scheduler,
-    dispatch::{DispatchReport, Flights},
-};
+use crate::{Scheduler, dispatch::DispatchReport, flights::Flights};
 
 /// Longest sleep: what another process wrote without a hint is seen by then.
 const IDLE: Duration = Duration::from_secs(30);
-/// Sleep while something is due that cannot be had: another worker holds it, or its channel is down.
-const HELD: Duration = Duration::from_secs(2);
+/// First sleep while something is due that cannot be had, because another worker holds it or its channel is down; each
+/// further one is twice as long.
+const HELD: Duration = Duration::from_millis(250);
+/// First sleep after a failure; each further one is twice as long.
+const FAILED: Duration = Duration::from_millis(500);
 /// How long what is in flight may take at shutdown.
 const FINISH: Duration = Duration::from_secs(10);
+/// How long, after that, its outcomes may take to be recorded.
+const RECORD: Duration = Duration::from_secs(5);
+
+/// What a look at the tables found.
+enum Found {
+    /// There was something to do, and there may be more.
+    Work,
+    /// Something is due that cannot be had.
+    Held,
+    /// Nothing is due before that instant, if ever.
+    Nothing(Option<DateTime<Utc>>),
+}
 
 impl Scheduler {
-    /// Works until `shutdown`; then lets what is in flight finish.
+    /// Works until `shutdown`; then lets what is in flight finish, and gives the rest back.
     pub async fn run(&self, shutdown: CancellationToken) {
-        let mut flights = Flights::default();
-        let mut report = DispatchReport::default();
-        let mut failures = 0_u32;
+        let (mut flights, mut report) = (Flights::default(), DispatchReport::default());
+        let (mut failures, mut held) = (0_u32, 0_u32);
         // Subscribed before the tables are looked at, so that no hint falls in between.
         let mut hints =
             self.bus.hints().await.inspect_err(|error| tracing::warn!(%error, "no hints for now")).ok();
         while !shutdown.is_cancelled() {
-            let busy = match self.turn(&mut flights).await {
-                Ok(busy) => {
-                    failures = 0;
-                    busy
-                }
+            let found = self.turn(&mut flights, &mut report).await;
+            let pause = match &found {
+                Ok(Found::Work) => Duration::ZERO,
+                Ok(Found::Held) => doubled(HELD, held),
+                Ok(Found::Nothing(next)) => next.map_or(IDLE, |at| until(at, (self.clock)())),
                 Err(error) => {
-                    failures += 1;
-                    tracing::error!(error = %chain(&error), failures, "the scheduler cannot work; it tries again");
-                    false
+                    tracing::error!(error = %chain(error), failures, "the scheduler cannot work; it tries again");
+                    doubled(FAILED, failures)
                 }
             };
-            if busy {
+            failures = if found.is_err() { failures + 1 } else { 0 };
+            held = if matches!(found, Ok(Found::Held)) { held + 1 } else { 0 };
+            if matches!(found, Ok(Found::Work)) {
                 continue;
             }
-            let pause = if failures > 0 { backoff(failures) } else { self.pause().await };
+            if hints.is_none() {
+                hints = self.bus.hints().await.ok();
+            }
+            self.rest(&mut flights, &mut report, &mut hints, Instant::now() + pause, &shutdown).await;
+        }
+        self.wind_up(flights, report).await;
+    }
+
+    /// Plans and launches what is due. An idle scheduler costs one statement.
+    async fn turn(&self, flights: &mut Flights, report: &mut DispatchReport) -> Result<Found, StoreError> {
+        self.settle(flights, report).await?;
+        let now = (self.clock)();
+        if self.open_channels(flights, now).is_empty() && flights.len() > 0 {
+            // Whoever lands makes room.
+            return Ok(Found::Nothing(None));
+        }
+        let next = self.store.next_wake().await?;
+        if next.is_none_or(|at| at > now) {
+            return Ok(Found::Nothing(next));
+        }
+        let planned = self.plan(now).await?.planned;
+        let launched = self.launch(flights, now).await?;
+        Ok(if planned > 0 || launched > 0 { Found::Work } else { Found::Held })
+    }
+
+    /// Sleeps until `wake`, a hint, the shutdown, or until there is room for more; records what lands meanwhile.
+    async fn rest(
+        &self,
+        flights: &mut Flights,
+        report: &mut DispatchReport,
+        hints: &mut Option<usher_bus::Hints>,
+        wake: Instant,
+        shutdown: &CancellationToken,
+    ) {
+        let open = self.open_channels(flights, (self.clock)());
+        loop {
             tokio::select! {
-                () = shutdown.cancelled() => break,
-                landed = self.land(&mut flights, &mut report), if flights.len() > 0 => {
-                    if let Err(error) = landed {
-                        // The leases end, and the deliveries come back as ambiguous.
-                        tracing::error!(error = %chain(&error), "outcomes were lost");
-                    }
-                }
-                () = hint(&mut hints, pause) => {
-                    if hints.is_none() {
-                        hints = self.bus.hints().await.ok();
+                () = shutdown.cancelled() => return,
+                () = hint(hints, wake) => return,
+                () = flights.next(), if flights.len() > 0 => {
+                    // The next turn tries again and tells of the error.
+                    let settled = self.settle(flights, report).await.is_ok();
+                    let now_open = self.open_channels(flights, (self.clock)());
+                    if !settled || flights.len() == 0 || now_open != open {
+                        return;
                     }
                 }
             }
         }
-        let finish = async {
+    }
+
+    /// The end: who has not begun goes back, who has may finish, and all outcomes are recorded.
+    async fn wind_up(&self, mut flights: Flights, mut report: DispatchReport) {
+        flights.stop.waiting.cancel();
+        let landing = async {
             while flights.len() > 0 {
-                if let Err(error) = self.land(&mut flights, &mut report).await {
-                    tracing::error!(error = %chain(&error), "outcomes were lost");
+                flights.next().await;
+                // What cannot be recorded now is tried once more below.
+                if let Err(error) = self.settle(&mut flights, &mut report).await {
+                    tracing::warn!(error = %chain(&error), "outcomes cannot be recorded yet");
                 }
             }
         };
-        if tokio::time::timeout(FINISH, finish).await.is_err() {
-            tracing::warn!(messages = flights.len(), "messages were still in flight at shutdown");
+        if tokio::time::timeout(FINISH, landing).await.is_err() {
+            tracing::warn!(messages = flights.len(), "messages are broken off by the shutdown");
+            flights.stop.sending.cancel();
         }
-    }
-
-    /// Plans and launches what is due; true when there was something, so that there may be more.
-    async fn turn(&self, flights: &mut Flights) -> Result<bool, StoreError> {
-        let now = (self.clock)();
-        // Looked at alone first: an idle scheduler costs one statement.
-        if flights.len() == 0 && self.store.next_wake().await?.is_none_or(|at| at > now) {
-            return Ok(false);
-        }
-        let planned = self.plan(now).await?.planned;
-        let launched = self.launch(flights, (self.clock)()).await?;
-        Ok(planned > 0 || launched > 0)
-    }
-
-    /// How long nothing will be due.
-    async fn pause(&self) -> Duration {
-        match self.store.next_wake().await {
-            Ok(Some(at)) => until(at, (self.clock)()),
-            Ok(None) => IDLE,
-            Err(_) => HELD,
+        let recording = async {
+            while flights.len() > 0 {
+                flights.next().await;
+            }
+            self.settle_patiently(&mut flights, &mut report).await
+        };
+        match tokio::time::timeout(RECORD, recording).await {
+            Ok(Ok(())) => {}
+            // The leases end, and the deliveries come back as ambiguous.
+            Ok(Err(error)) => tracing::error!(error = %chain(&error), "outcomes were lost"),
+            Err(_) => tracing::error!("outcomes could not be recorded in time"),
         }
     }
 }
 
 fn until(at: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
-    match (at - now).to_std() {
-        Ok(wait) if !wait.is_zero() => wait.min(IDLE),
-        Ok(_) | Err(_) => HELD,
-    }
+    (at - now).to_std().unwrap_or_default().min(IDLE)
 }
 
 /// Waits for a hint or the end of the pause.
-async fn hint(hints: &mut Option<usher_bus::Hints>, pause: Duration) {
+async fn hint(hints: &mut Option<usher_bus::Hints>, wake: Instant) {
     match hints {
-        Some(hints) => drop(hints.wait(pause).await),
-        None => tokio::time::sleep(pause).await,
+        Some(hints) => drop(hints.wait(wake.saturating_duration_since(Instant::now())).await),
+        None => tokio::time::sleep_until(wake).await,
     }
 }
 
-fn backoff(failures: u32) -> Duration {
-    Duration::from_millis(500).saturating_mul(2_u32.saturating_pow(failures.min(6))).min(IDLE)
+fn doubled(first: Duration, times: u32) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(times.min(7))).min(IDLE)
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -237,7 +237,7 @@ impl Delivery {
             "errors": self.errors,
             "message_id": self.message_id,
             "livemode": self.livemode,
-            "created_at": self.planned_at,
+            "planned_at": self.planned_at,
         })
     }
 

@@ -1,6 +1,11 @@
 //! Composition: which parts a role has, how they wake each other, and in which order they end.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -46,6 +51,8 @@ impl Roles {
     }
 }
 
+/// How long the address file waits for NATS, which may be starting at the same time.
+const NATS_PATIENCE: Duration = Duration::from_secs(5);
 /// Where the file with the real address is, within the data folder.
 const ADDRESS_FILE: &str = "http.addr";
 
@@ -61,7 +68,8 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
     let shutdown = CancellationToken::new();
     tokio::spawn(signals(shutdown.clone()));
 
-    let (templates, channels) = (Templates::embedded().context("the message templates")?, messages::channels(config)?);
+    let (templates, channels) =
+        (Templates::embedded().context("the message templates")?, messages::channels(config)?);
     let opened = tokio::select! {
         store = open(config, secret) => store?,
         () = shutdown.cancelled() => return Ok(()),
@@ -82,6 +90,8 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
             messages::settings(config),
         );
         let shutdown = shutdown.clone();
+        let checked = scheduler.clone();
+        tokio::spawn(async move { checked.check_channels().await });
         parts.spawn(async move { scheduler.run(shutdown).await });
     }
     let mut listening = None;
@@ -103,30 +113,12 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
     // Every role relays: the scheduler's own events do not wait for an ingest process. Leases keep them apart.
     let relay = Relay::new(store.clone(), bus.clone(), Arc::clone(&clock));
     parts.spawn(relay.run(shutdown.clone(), events));
+    let address_file = listening.map(|address| (config.data_dir.join(ADDRESS_FILE), address));
     if let Some(nats) = bus.nats() {
-        let ready = streams(nats.clone(), shutdown.clone());
         let intake = roles.takes_in().then(|| Intake::new(store.clone(), nats.clone(), clock, wake));
-        let address_file = listening.map(|address| (config.data_dir.join(ADDRESS_FILE), address));
-        let shutdown = shutdown.clone();
-        parts.spawn(async move {
-            let Ok(()) = ready.await else {
-                // Told by `streams` already. Going on would only fill the outbox unseen.
-                shutdown.cancel();
-                return;
-            };
-            if let Some((path, address)) = address_file {
-                write_address(&path, address);
-            }
-            if let Some(intake) = intake {
-                intake.run(shutdown).await;
-            }
-        });
-        if let (Some(address), false) = (listening, bus.is_connected()) {
-            // NATS is away: the API answers all the same.
-            write_address(&config.data_dir.join(ADDRESS_FILE), address);
-        }
-    } else if let Some(address) = listening {
-        write_address(&config.data_dir.join(ADDRESS_FILE), address);
+        parts.spawn(with_nats(nats.clone(), intake, address_file.clone(), shutdown.clone()));
+    } else if let Some((path, address)) = &address_file {
+        write_address(path, *address);
     }
     announce(config, roles, listening, made.as_ref());
 
@@ -138,8 +130,8 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
         }
     }
     store.close().await;
-    if listening.is_some() {
-        drop(std::fs::remove_file(config.data_dir.join(ADDRESS_FILE)));
+    if let Some((path, _)) = address_file {
+        drop(std::fs::remove_file(path));
     }
     Ok(())
 }
@@ -170,9 +162,13 @@ async fn bus(config: &Config) -> anyhow::Result<Bus> {
     let Some(url) = &config.nats.url else { return Ok(Bus::Local(Local::new())) };
     let nats = &config.nats;
     let days = |days: u32| Duration::from_secs(u64::from(days) * 86_400);
-    let read = |path: &Path| std::fs::read_to_string(path).map(|text| SecretString::from(text.trim().to_owned()));
-    let credentials = match (&nats.user, &nats.password, &nats.token, &nats.nkey_file, &nats.credentials_file) {
-        (Some(user), Some(password), ..) => Credentials::User { user: user.clone(), password: password.clone() },
+    let read =
+        |path: &Path| std::fs::read_to_string(path).map(|text| SecretString::from(text.trim().to_owned()));
+    let credentials = match (&nats.user, &nats.password, &nats.token, &nats.nkey_file, &nats.credentials_file)
+    {
+        (Some(user), Some(password), ..) => {
+            Credentials::User { user: user.clone(), password: password.clone() }
+        }
         (_, _, Some(token), ..) => Credentials::Token(token.clone()),
         (_, _, _, Some(path), _) => Credentials::Nkey(read(path).context("nats.nkey_file")?),
         (_, _, _, _, Some(path)) => Credentials::Creds(read(path).context("nats.credentials_file")?),
@@ -194,6 +190,36 @@ async fn bus(config: &Config) -> anyhow::Result<Bus> {
     Ok(Bus::Nats(Nats::connect(settings).await.context("NATS (nats.url)")?))
 }
 
+/// What needs NATS: the streams, then the address file, then the intake. While NATS is away the API answers all the same.
+async fn with_nats(
+    nats: Nats,
+    intake: Option<Intake>,
+    address_file: Option<(PathBuf, SocketAddr)>,
+    shutdown: CancellationToken,
+) {
+    let write = || address_file.iter().for_each(|(path, address)| write_address(path, *address));
+    let mut ready = Box::pin(streams(nats, shutdown.clone()));
+    let mut written = false;
+    let made = tokio::select! {
+        made = &mut ready => made,
+        () = tokio::time::sleep(NATS_PATIENCE) => {
+            tracing::warn!("NATS (nats.url) is away; the API answers all the same, and events wait in the outbox");
+            write();
+            written = true;
+            ready.await
+        }
+    };
+    match made {
+        // Told by `streams` already. Going on would fill the outbox unseen.
+        Err(()) => return shutdown.cancel(),
+        Ok(()) if !written => write(),
+        Ok(()) => {}
+    }
+    if let Some(intake) = intake {
+        intake.run(shutdown).await;
+    }
+}
+
 /// Makes the streams, as soon as NATS is there. An error only when they are there and different.
 async fn streams(nats: Nats, shutdown: CancellationToken) -> Result<(), ()> {
     let mut wait = Duration::from_millis(200);
@@ -208,7 +234,10 @@ async fn streams(nats: Nats, shutdown: CancellationToken) -> Result<(), ()> {
                 return Err(());
             }
             Err(error) => {
-                tracing::warn!(error = format!("{:#}", anyhow::Error::from(error)), "NATS (nats.url) is not ready; trying again");
+                tracing::warn!(
+                    error = format!("{:#}", anyhow::Error::from(error)),
+                    "NATS (nats.url) is not ready; trying again"
+                );
             }
         }
         tokio::select! {
@@ -252,7 +281,7 @@ fn readiness(bus: &Bus) -> Arc<dyn Fn() -> Readiness + Send + Sync> {
 }
 
 /// Written whole or not at all: whoever waits for the file must not read half an address.
-fn write_address(path: &Path, address: std::net::SocketAddr) {
+fn write_address(path: &Path, address: SocketAddr) {
     let draft = path.with_extension("addr.new");
     let written = std::fs::write(&draft, address.to_string()).and_then(|()| std::fs::rename(&draft, path));
     match written {
@@ -262,14 +291,17 @@ fn write_address(path: &Path, address: std::net::SocketAddr) {
 }
 
 /// Says what to do next; the first key is shown here, once.
-fn announce(config: &Config, roles: Roles, listening: Option<std::net::SocketAddr>, made: Option<&Bootstrapped>) {
+fn announce(config: &Config, roles: Roles, listening: Option<SocketAddr>, made: Option<&Bootstrapped>) {
     let Some(address) = listening else {
         println!("usher {} works; reminders go {}", roles.name(), messages::in_words(config));
         return;
     };
     let url = config.http.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
     if let Some(made) = made {
-        println!("\n  API key of workspace {:?}, shown this once:\n\n    {}\n", made.workspace.slug, made.key.secret);
+        println!(
+            "\n  API key of workspace {:?}, shown this once:\n\n    {}\n",
+            made.workspace.slug, made.key.secret
+        );
     }
     println!("  The API is at {url}/api/v1");
     println!("  Try it:       curl -H \"Authorization: Bearer $KEY\" {url}/api/v1/me");
@@ -281,7 +313,8 @@ fn announce(config: &Config, roles: Roles, listening: Option<std::net::SocketAdd
 /// Ends on SIGTERM and SIGINT; a second one ends at once.
 async fn signals(shutdown: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         tracing::error!("signals cannot be caught; only a hard kill will end this process");
         return;
     };

@@ -11,12 +11,14 @@ pub(crate) struct Lock(#[expect(dead_code, reason = "it is the open file that ho
 
 /// Takes the lock of a SQLite store; none for other stores.
 pub(crate) fn lock(store_url: &str) -> anyhow::Result<Option<Lock>> {
-    let Some(path) = store_url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest)) else {
+    let Some(path) = store_url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest))
+    else {
         return Ok(None);
     };
     let path = format!("{path}.lock");
     if let Some(folder) = Path::new(&path).parent() {
-        std::fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
     }
     let file = File::options().create(true).write(true).truncate(false).open(&path);
     let file = file.with_context(|| format!("the lock file {path} cannot be opened"))?;
@@ -26,6 +28,8 @@ pub(crate) fn lock(store_url: &str) -> anyhow::Result<Option<Lock>> {
             "another usher process works on this SQLite file ({path} is locked); stop it first, or use Postgres for \
              several processes"
         ),
-        Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("{path} cannot be locked")),
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("{path} cannot be locked"))
+        }
     }
 }

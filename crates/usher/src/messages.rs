@@ -26,7 +26,9 @@ pub(crate) fn channels(config: &Config) -> anyhow::Result<Channels> {
         None => Mailer::capture(config.data_dir.join(OUTBOX), &config.smtp.from).context("captured mail")?,
     };
     let slack = match &config.slack.token {
-        Some(token) => Some(SlackSender::new(token, &config.slack.api_url).context("slack.token or slack.api_url")?),
+        Some(token) => {
+            Some(SlackSender::new(token, &config.slack.api_url).context("slack.token or slack.api_url")?)
+        }
         None => None,
     };
     Ok(Channels { mailer: Some(mailer), slack })
@@ -34,7 +36,8 @@ pub(crate) fn channels(config: &Config) -> anyhow::Result<Channels> {
 
 /// What messages say of the installation.
 pub(crate) fn settings(config: &Config) -> Settings {
-    let domain = config.smtp.from.rsplit_once('@').map_or("localhost", |(_, rest)| rest.trim_end_matches('>').trim());
+    let domain =
+        config.smtp.from.rsplit_once('@').map_or("localhost", |(_, rest)| rest.trim_end_matches('>').trim());
     Settings { message_domain: domain.to_owned(), onboarding_url: config.http.onboarding_url.clone() }
 }
 

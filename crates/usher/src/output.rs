@@ -9,10 +9,13 @@ pub(crate) fn list(json: bool, objects: &[Value], columns: &[&str]) -> anyhow::R
     if json {
         return document(&Value::Array(objects.to_vec()));
     }
-    let mut rows: Vec<Vec<String>> = vec![columns.iter().map(|column| column.replace('_', " ").to_uppercase()).collect()];
+    let mut rows: Vec<Vec<String>> =
+        vec![columns.iter().map(|column| column.replace('_', " ").to_uppercase()).collect()];
     rows.extend(objects.iter().map(|object| columns.iter().map(|column| text(&object[*column])).collect()));
     let widths: Vec<usize> = (0..columns.len())
-        .map(|place| rows.iter().filter_map(|row| row.get(place)).map(|cell| cell.chars().count()).max().unwrap_or(0))
+        .map(|place| {
+            rows.iter().filter_map(|row| row.get(place)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        })
         .collect();
     let mut out = std::io::stdout().lock();
     for row in &rows {

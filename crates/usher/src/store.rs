@@ -1,18 +1,36 @@
 //! Opening the store: retried while a database is away, migrated under its lock, bootstrapped once.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use anyhow::Context as _;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::ExposeSecret as _;
 use usher_lifecycle::reminder::{Policy, Rules, zone};
 use usher_store::{Bootstrap, Bootstrapped, Store, StoreError};
 
 use crate::config::{Config, Reminders};
 
+/// Shifts the process's clock by so many seconds. For the story tests, which cannot wait for nine o'clock.
+const CLOCK_OFFSET: &str = "USHER_TEST_CLOCK_OFFSET";
+
 /// The process's clock. The one place where it is read.
-#[expect(clippy::disallowed_methods, reason = "the clock of the process is here, and is handed down from here")]
 pub(crate) fn now() -> DateTime<Utc> {
+    static OFFSET: OnceLock<TimeDelta> = OnceLock::new();
+    let offset = OFFSET.get_or_init(|| {
+        let seconds = std::env::var(CLOCK_OFFSET).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+        if seconds != 0 {
+            tracing::warn!(seconds, "the clock is shifted by {CLOCK_OFFSET}; this is for tests only");
+        }
+        TimeDelta::try_seconds(seconds).unwrap_or_default()
+    });
+    real_now() + *offset
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the clock of the process is here, and is handed down from here"
+)]
+fn real_now() -> DateTime<Utc> {
     Utc::now()
 }
 
@@ -25,7 +43,10 @@ pub(crate) async fn open(config: &Config, patience: bool) -> anyhow::Result<Stor
             Ok(store) => return Ok(store),
             Err(error) if patience && error.is_away() => {
                 let error = anyhow::Error::from(error);
-                tracing::error!(error = format!("{error:#}"), "the store (store.url) cannot be reached; trying again");
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "the store (store.url) cannot be reached; trying again"
+                );
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(Duration::from_secs(10));
             }

@@ -17,8 +17,8 @@ mod world;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use usher_lifecycle::{
-    Book, Code, Command, Current, CustomerId, Decision, Onboarding, Phase, Record, Refusal, State, TemplateId,
-    UserId, WorkspaceId,
+    Book, Code, Command, Current, CustomerId, Decision, Onboarding, Phase, Record, Refusal, State,
+    TemplateId, UserId, WorkspaceId,
     command::{CreateOnboarding, OnboardingPatch, References},
     customer::CustomerStatus,
     decide,
@@ -79,7 +79,10 @@ fn create(create: CreateOnboarding, now: DateTime<Utc>) -> Onboarding {
 
 /// An onboarding in that phase and state, made on [`monday`].
 fn standing(phase: Phase, state: State) -> Onboarding {
-    create(CreateOnboarding { phase: Some(phase), state: Some(state), ..CreateOnboarding::default() }, monday())
+    create(
+        CreateOnboarding { phase: Some(phase), state: Some(state), ..CreateOnboarding::default() },
+        monday(),
+    )
 }
 
 /// A patch by the default rules that is legal and changes something.
@@ -91,7 +94,12 @@ fn change(it: &Onboarding, patch: OnboardingPatch, now: DateTime<Utc>) -> (Onboa
 }
 
 /// The code and field of a patch that is refused by these rules.
-fn refused(rules: &Rules, it: &Onboarding, patch: OnboardingPatch, now: DateTime<Utc>) -> (Code, Option<String>) {
+fn refused(
+    rules: &Rules,
+    it: &Onboarding,
+    patch: OnboardingPatch,
+    now: DateTime<Utc>,
+) -> (Code, Option<String>) {
     let refusal = ask(rules, it, &Command::ChangeOnboarding(patch), now).expect_err("is not legal");
     (refusal.code, refusal.field)
 }

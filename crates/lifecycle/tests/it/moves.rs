@@ -34,7 +34,8 @@ fn the_order_says_which_move_it_is() {
 #[test]
 fn a_move_tells_which_it_was_and_why() {
     let it = standing(Phase::Review, State::Active);
-    let patch = OnboardingPatch { reason: Some("the design was not signed".into()), ..to(Phase::ProgramDesign) };
+    let patch =
+        OnboardingPatch { reason: Some("the design was not signed".into()), ..to(Phase::ProgramDesign) };
     let (_, decision) = change(&it, patch, at("2026-11-03 08:00"));
     assert_eq!(kinds(&decision), [EventKind::OnboardingPhaseChanged]);
     let tells = |name| extra(&decision, EventKind::OnboardingPhaseChanged, name);
@@ -62,7 +63,9 @@ fn send_back_wants_a_reason_for_the_way_back_only() {
     let blank = OnboardingPatch { reason: Some(" \n".into()), ..to(Phase::ProgramDesign) };
     assert_eq!(refused(&rules, &it, blank, monday()), missing);
     let given = OnboardingPatch { reason: Some("no".into()), ..to(Phase::ProgramDesign) };
-    for legal in [given, to(Phase::ProgramBuildout), to(Phase::Launch), into(State::Paused), to(Phase::Review)] {
+    for legal in
+        [given, to(Phase::ProgramBuildout), to(Phase::Launch), into(State::Paused), to(Phase::Review)]
+    {
         ask(&rules, &it, &Command::ChangeOnboarding(legal), monday()).expect("needs no more");
     }
 }
@@ -253,7 +256,10 @@ fn a_deleted_one_is_not_found_and_deleting_it_again_is_no_change() {
         json!({"object": "deleted", "id": it.id.to_text(), "display_id": 41, "deleted": true})
     );
     assert_eq!(refused(&rules, &gone, to(Phase::Launch), monday()), (Code::OnboardingNotFound, None));
-    assert_eq!(refused(&rules, &gone, OnboardingPatch::default(), monday()), (Code::OnboardingNotFound, None));
+    assert_eq!(
+        refused(&rules, &gone, OnboardingPatch::default(), monday()),
+        (Code::OnboardingNotFound, None)
+    );
     for command in [Command::UnsnoozeOnboarding, Command::RemindOnboarding(None)] {
         let refusal = ask(&rules, &gone, &command, monday()).expect_err("is gone");
         assert_eq!(refusal.code, Code::OnboardingNotFound);

@@ -42,14 +42,16 @@ fn it_started_when_it_was_created_unless_given() {
 #[test]
 fn it_cannot_have_started_in_the_future() {
     let it = standing(Phase::Review, State::Active);
-    let started =
-        |at: DateTime<Utc>| OnboardingPatch { started_at: Some(at), ..OnboardingPatch::default() };
+    let started = |at: DateTime<Utc>| OnboardingPatch { started_at: Some(at), ..OnboardingPatch::default() };
     let now = at("2026-11-05 08:00");
     let found = refused(&Rules::default(), &it, started(now + TimeDelta::microseconds(1)), now);
     assert_eq!(found, (Code::TooBig, Some("started_at".to_string())));
     let (after, decision) = change(&it, started(now), now);
     assert_eq!(after.started_at, now);
-    assert_eq!(previous(&decision, EventKind::OnboardingUpdated), json!({"started_at": "2026-11-02T08:00:00Z"}));
+    assert_eq!(
+        previous(&decision, EventKind::OnboardingUpdated),
+        json!({"started_at": "2026-11-02T08:00:00Z"})
+    );
     // The rhythm is counted from there.
     assert_eq!(after.hidden.cadence_base.to_string(), "2026-11-05");
 }
@@ -66,8 +68,7 @@ fn completed_at_is_when_it_entered_completed() {
 
 #[test]
 fn the_wizard_can_be_set_and_cleared() {
-    let wizard =
-        |at| OnboardingPatch { wizard_completed_at: Some(at), ..OnboardingPatch::default() };
+    let wizard = |at| OnboardingPatch { wizard_completed_at: Some(at), ..OnboardingPatch::default() };
     let (set, _) = change(&standing(Phase::Review, State::Active), wizard(Some(monday())), monday());
     assert_eq!(set.wizard_completed_at, Some(monday()));
     let (cleared, _) = change(&set, wizard(None), monday());

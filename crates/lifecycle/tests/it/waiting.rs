@@ -64,10 +64,7 @@ fn taking_away_a_flag_that_is_not_set_leaves_the_state() {
 #[test]
 fn another_state_takes_the_flag_away() {
     for to in [State::Active, State::Paused, State::AtRisk] {
-        for patch in [
-            OnboardingPatch { state: Some(to), ..OnboardingPatch::default() },
-            both(to, false),
-        ] {
+        for patch in [OnboardingPatch { state: Some(to), ..OnboardingPatch::default() }, both(to, false)] {
             let (after, _) = change(&waiting(), patch, monday());
             assert_eq!((after.state, after.waiting_since), (to, None));
         }

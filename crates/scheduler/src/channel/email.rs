@@ -12,6 +12,9 @@ use super::smtp::Smtp;
 use super::{ConfigError, Outcome};
 use crate::message::{EmailBody, Message};
 
+/// Files that are written at once.
+const CAPTURED_AT_ONCE: usize = 4;
+
 /// How to reach the SMTP server.
 #[derive(Debug, Clone)]
 pub struct SmtpConfig {
@@ -94,6 +97,14 @@ impl Mailer {
         match &self.way {
             Way::Smtp(smtp) => smtp.check().await,
             Way::Capture(capture) => capture.check().await,
+        }
+    }
+
+    /// Messages that can be sent at once.
+    pub(crate) fn connections(&self) -> usize {
+        match &self.way {
+            Way::Smtp(smtp) => smtp.connections(),
+            Way::Capture(_) => CAPTURED_AT_ONCE,
         }
     }
 

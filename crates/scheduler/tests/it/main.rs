@@ -1,11 +1,19 @@
 //! The channels against real servers, and the messages as people see them.
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod changes;
+mod digest;
+mod due;
 mod email;
 mod email_security;
 mod message;
 mod overrides;
+mod rig;
 mod slack;
+mod slack_outcomes;
+mod smtp_outcomes;
+mod unknown_fate;
+mod worker;
 
 use std::sync::LazyLock;
 use std::time::Duration;

@@ -98,7 +98,7 @@ fn refused_by_database(error: StoreError) -> ApplyError {
 async fn attempt(store: &Store, requests: &[Timed]) -> Result<Vec<Result<Applied, Refusal>>, Failure> {
     let numbers = numbers(store, requests).await?;
     let mut tx = store.db().begin().await?;
-    let mut seen = Seen::load(&mut tx, requests).await?;
+    let mut seen = Seen::load(&mut tx, requests.iter().map(|(request, _)| request)).await?;
     let mut groups =
         group(requests.iter().enumerate(), |(_, (request, _))| (request.workspace_id, request.livemode));
     // Every transaction locks the groups in the same order.
@@ -125,7 +125,10 @@ async fn attempt(store: &Store, requests: &[Timed]) -> Result<Vec<Result<Applied
             }
         }
     }
-    let raced = work.write(&mut tx).await? || seen.write(&mut tx).await?;
+    let refused = requests.iter().zip(&answers).filter(|(_, answer)| matches!(answer, Some(Err(_))));
+    let refused: Vec<&Request> = refused.map(|((request, _), _)| request).collect();
+    let raced =
+        seen.overtaken(&mut tx, &refused).await? || work.write(&mut tx).await? || seen.write(&mut tx).await?;
     if raced {
         tx.rollback().await?;
         return Err(Failure::Again(StoreError::Bug("a batch lost every race".into())));

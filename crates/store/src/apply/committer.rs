@@ -78,3 +78,46 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use usher_lifecycle::{Command, WorkspaceId, event::Actor};
+
+    use super::*;
+    use crate::{Dedupe, Ref};
+
+    /// A batch that panics is an error for those in it, and the only lane goes on.
+    #[tokio::test]
+    async fn a_lane_survives_a_batch_that_panics() -> anyhow::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let store = Store::connect(&format!("sqlite://{}/usher.db", folder.path().display()), 1).await?;
+        store.migrate().await?;
+        let (sender, receiver) = mpsc::channel(8);
+        let run = |store: Store, requests: Vec<Timed>| async move {
+            assert!(requests.iter().all(|(request, _)| request.livemode), "a fault");
+            batch::run(&store, requests).await
+        };
+        tokio::spawn(lane(Arc::new(Mutex::new(receiver)), run));
+        let committer = Committer(sender);
+        let now = DateTime::UNIX_EPOCH;
+        let request = |livemode| Request {
+            workspace_id: WorkspaceId::new(now, 1),
+            livemode,
+            command: Command::DeleteUser,
+            target: Some(Ref::DisplayId(1)),
+            actor: Actor::system(),
+            dedupe: Dedupe::None,
+            expected_version: None,
+            traceparent: None,
+        };
+        for _ in 0..3 {
+            let failed = committer.apply(&store, request(false), now).await;
+            assert!(
+                matches!(&failed, Err(ApplyError::Store(error)) if matches!(**error, StoreError::Bug(_)))
+            );
+            let refused = committer.apply(&store, request(true), now).await;
+            assert!(matches!(refused, Err(ApplyError::Refused(_))), "{refused:?}");
+        }
+        Ok(())
+    }
+}

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, Utc};
 use usher_lifecycle::{Code, Refusal, WorkspaceId};
 
-use super::{Applied, Dedupe, Outcome, Request, batch::Timed};
+use super::{Applied, Dedupe, Outcome, Request};
 use crate::{
     db::{Arg, Tx, bulks, statements},
     error::StoreError,
@@ -69,10 +69,13 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    pub(super) async fn load(tx: &mut Tx, requests: &[Timed]) -> Result<Self, StoreError> {
+    pub(super) async fn load(
+        tx: &mut Tx,
+        requests: impl Iterator<Item = &Request>,
+    ) -> Result<Self, StoreError> {
         let mut seen = Self::default();
         let mut asked: HashMap<_, (Vec<String>, Vec<String>)> = HashMap::new();
-        for (request, _) in requests {
+        for request in requests {
             if let Some((workspace, _, first, second)) = repeat_key(request) {
                 let is_inbox = matches!(request.dedupe, Dedupe::Inbox { .. });
                 let (firsts, seconds) = asked.entry((workspace, is_inbox)).or_default();
@@ -123,6 +126,18 @@ impl Seen {
         let message =
             "this key or message id was used before, with another body; use a new one for a new request";
         Some(Err(Refusal::new(Code::IdempotencyKeyReused, message)))
+    }
+
+    /// Whether one of these requests is the repeat of one that another process committed since this was loaded. What that
+    /// one did may be why ours was refused.
+    pub(super) async fn overtaken(&self, tx: &mut Tx, refused: &[&Request]) -> Result<bool, StoreError> {
+        let unknown = refused.iter().copied().filter(|request| self.before(request).is_none());
+        let unknown: Vec<&Request> = unknown.filter(|request| repeat_key(request).is_some()).collect();
+        if unknown.is_empty() || !tx.is_postgres() {
+            return Ok(false);
+        }
+        let now = Self::load(tx, unknown.iter().copied()).await?;
+        Ok(unknown.iter().any(|request| now.before(request).is_some()))
     }
 
     pub(super) fn remember(&mut self, request: &Request, applied: &Applied, now: DateTime<Utc>) {

@@ -100,7 +100,9 @@ impl Store {
         tx.all(&LOCK, vec![Arg::texts(reminded.iter().map(|(id, _)| id))]).await?;
         tx.bulk(&REMINDED, reminded.into_iter().map(|(id, at)| vec![Arg::text(id), Arg::time(at)]).collect())
             .await?;
-        deliveries::insert(&mut tx, &follow_ups).await?;
+        let written = deliveries::insert(&mut tx, &follow_ups).await?;
+        let new = follow_ups.iter().filter(|it| written.contains(&it.id.to_text()));
+        events.extend(new.filter_map(|it| Some(it.event(&Event::plain(told(it.status)?), now))));
         outbox::insert(&mut tx, events).await?;
         tx.commit().await?;
         let count = recorded.len() as u64;

@@ -18,7 +18,11 @@ pub(super) fn execute(
         }
         Command::Check => {
             load()?;
-            if cli.json { output::object(true, &serde_json::json!({"ok": true})) } else { output::line("the configuration is good") }
+            if cli.json {
+                output::object(true, &serde_json::json!({"ok": true}))
+            } else {
+                output::line("the configuration is good")
+            }
         }
         Command::Show => {
             let config = load()?;

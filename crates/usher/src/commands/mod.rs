@@ -71,13 +71,16 @@ async fn workspace(config: &Config, within: &cli::In) -> anyhow::Result<(Store, 
     let found = match &within.workspace {
         Some(slug) => {
             let found = store.workspace_by_slug(slug).await?;
-            found.with_context(|| format!("there is no workspace {slug:?}; `usher workspace list` lists them"))?
+            found.with_context(|| {
+                format!("there is no workspace {slug:?}; `usher workspace list` lists them")
+            })?
         }
         None => {
             let mut all = store.workspaces().await?;
             let only = if all.len() == 1 { all.pop() } else { None };
             only.with_context(|| match all.len() {
-                0 => "the store has no workspace yet; `usher run` or `usher workspace create` makes one".to_owned(),
+                0 => "the store has no workspace yet; `usher run` or `usher workspace create` makes one"
+                    .to_owned(),
                 count => format!("there are {count} workspaces; say which by --workspace SLUG"),
             })?
         }

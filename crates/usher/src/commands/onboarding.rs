@@ -41,12 +41,17 @@ pub(super) async fn execute(config: &Config, command: Onboarding, json: bool) ->
             let listed = store.onboardings(workspace.id, !scope.test, &filter, &page).await?;
             let all: Vec<Value> =
                 listed.data.iter().map(|it| wire::value(&wire::OnboardingObject::from(it))).collect();
-            output::list(json, &all, &["display_id", "phase", "state", "next_reminder_at", "customer_id", "id"])
+            output::list(
+                json,
+                &all,
+                &["display_id", "phase", "state", "next_reminder_at", "customer_id", "id"],
+            )
         }
         Onboarding::Show { scope, onboarding } => {
             let (store, workspace) = workspace(config, &scope.within).await?;
             let found = store.onboarding(workspace.id, !scope.test, &Ref::parse(&onboarding)).await?;
-            let found = found.with_context(|| format!("there is no onboarding {onboarding:?} in {}", workspace.slug))?;
+            let found = found
+                .with_context(|| format!("there is no onboarding {onboarding:?} in {}", workspace.slug))?;
             output::object(json, &wire::value(&wire::OnboardingObject::from(&found)))
         }
         Onboarding::Move { scope, onboarding, phase, state, reason } => {

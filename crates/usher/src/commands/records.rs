@@ -14,7 +14,11 @@ use crate::{
 
 /// A body from what was given; what was not is left out.
 pub(super) fn given(fields: &[(&str, Option<Value>)]) -> Value {
-    fields.iter().filter_map(|(name, value)| Some(((*name).to_owned(), value.clone()?))).collect::<serde_json::Map<_, _>>().into()
+    fields
+        .iter()
+        .filter_map(|(name, value)| Some(((*name).to_owned(), value.clone()?)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 /// What a refused body says, for the command line.
@@ -70,7 +74,8 @@ pub(super) async fn customer(config: &Config, command: Customer, json: bool) -> 
             let mut page = FIRST;
             let mut all = Vec::new();
             loop {
-                let listed = store.customers(workspace.id, !scope.test, &ListFilter::default(), &page).await?;
+                let listed =
+                    store.customers(workspace.id, !scope.test, &ListFilter::default(), &page).await?;
                 all.extend(listed.data.iter().map(|it| wire::value(&wire::CustomerObject::from(it))));
                 let Some(next) = listed.next else { break };
                 page.cursor = Some(next);

@@ -15,7 +15,11 @@ pub(super) async fn migrate(config: &Config, json: bool) -> anyhow::Result<()> {
     let store = store::open(config, false).await?;
     store.migrate().await.context("the migrations")?;
     store.close().await;
-    if json { output::object(true, &json!({"migrated": true})) } else { output::line("all migrations are applied") }
+    if json {
+        output::object(true, &json!({"migrated": true}))
+    } else {
+        output::line("all migrations are applied")
+    }
 }
 
 fn workspace_object(it: &Workspace) -> Value {
@@ -45,7 +49,10 @@ pub(super) async fn workspace(config: &Config, command: WorkspaceCommand, json: 
             if json {
                 return output::object(true, &object);
             }
-            output::line(&format!("workspace {slug} is made; its API key, shown this once:\n\n  {}\n", key.secret))
+            output::line(&format!(
+                "workspace {slug} is made; its API key, shown this once:\n\n  {}\n",
+                key.secret
+            ))
         }
         WorkspaceCommand::List => {
             let store = store::open_ready(config).await?;
@@ -86,7 +93,10 @@ pub(super) async fn key(config: &Config, command: Key, json: bool) -> anyhow::Re
             let (store, workspace) = workspace_of(config, &within).await?;
             let revoked = store.revoke_key(workspace.id, &key, store::now()).await?;
             let revoked = revoked.with_context(|| {
-                format!("workspace {} has no key {key:?}; `usher key list` lists them by id and prefix", workspace.slug)
+                format!(
+                    "workspace {} has no key {key:?}; `usher key list` lists them by id and prefix",
+                    workspace.slug
+                )
             })?;
             store.close().await;
             if json {

@@ -127,7 +127,9 @@ pub(super) fn base_url(text: &str) -> bool {
 
 /// A page for one onboarding: a URL that names it in some place.
 pub(super) fn record_url(text: &str) -> bool {
-    let named = ["{id}", "{display_id}", "{external_id}"].into_iter().fold(text.to_owned(), |url, mark| url.replace(mark, "1"));
+    let named = ["{id}", "{display_id}", "{external_id}"]
+        .into_iter()
+        .fold(text.to_owned(), |url, mark| url.replace(mark, "1"));
     let is_url = parts(&named).is_some_and(|url| {
         matches!(url.scheme, "http" | "https") && url.userinfo.is_none() && host_and_port(url.authority)
     });

@@ -32,6 +32,7 @@ pub(super) struct Smtp {
     server: Server,
     connect_limit: Duration,
     message_limit: Duration,
+    connections: usize,
     permits: Semaphore,
     idle: Mutex<Vec<Idle>>,
 }
@@ -49,13 +50,19 @@ impl std::fmt::Debug for Idle {
 
 impl Smtp {
     pub(super) fn new(config: &SmtpConfig) -> Result<Self, ConfigError> {
+        let connections = config.max_connections.clamp(1, 1_000);
         Ok(Self {
             server: Server::from_url(&config.url, config.extra_ca_pem.as_deref())?,
             connect_limit: config.connect_limit,
             message_limit: config.message_limit,
-            permits: Semaphore::new(config.max_connections.clamp(1, 1_000)),
+            connections,
+            permits: Semaphore::new(connections),
             idle: Mutex::default(),
         })
+    }
+
+    pub(super) const fn connections(&self) -> usize {
+        self.connections
     }
 
     pub(super) async fn send(&self, composed: &Composed) -> Outcome {

@@ -1,0 +1,258 @@
+//! One batch of commands: read, applied in one transaction, and what could not be applied kept with the reason. What is
+//! said of a message here is durable; only then is it acknowledged.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use usher_bus::Delivery;
+use usher_lifecycle::Code;
+use usher_store::{ApplyError, NewRejected, Outcome, StoreError};
+
+use super::{
+    Intake,
+    apply::{Way, apply, guarded},
+    read::{Fault, Unread, prepare, rejected},
+    strikes::Strike,
+};
+use crate::relay::chain;
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Its effect is durable: acknowledge it.
+    Committed,
+    /// It had its effect before, or has none: acknowledge it.
+    Unchanged,
+    /// It was refused for good, which is durable: acknowledge it.
+    Rejected,
+    /// Handling it failed: let it come again after this time.
+    Later(Duration),
+    /// The store is away: let it come again when that may have changed.
+    Away,
+}
+
+/// What is known of a message so far.
+enum State {
+    Settled(Verdict),
+    /// To be kept with this reason.
+    Faulty(Fault),
+    /// The store or the handler failed.
+    Failed(StoreErrorText),
+}
+
+/// The store's error as the log shows it.
+struct StoreErrorText(String);
+
+impl Intake {
+    /// Handles a batch and says of each message what became of it. Acknowledges nothing: a crash right after this only
+    /// means that the messages come again, and then have no further effect.
+    pub async fn take(&mut self, batch: &[Delivery]) -> Vec<Verdict> {
+        let now = (self.clock)();
+        let mut states = Vec::with_capacity(batch.len());
+        let mut plans = Vec::with_capacity(batch.len());
+        let mut away = false;
+        for delivery in batch {
+            if away {
+                // Asking for each would take a timeout each.
+                states.push(Some(State::Settled(Verdict::Away)));
+                continue;
+            }
+            let names = self.nats.names();
+            match prepare(delivery.into(), names, &self.workspaces, &self.store, now).await {
+                Ok(prepared) => {
+                    plans.push(prepared);
+                    states.push(None);
+                }
+                Err(Unread::Fault(fault)) => states.push(Some(State::Faulty(fault))),
+                Err(Unread::Store(error)) => {
+                    away = error.is_away();
+                    states.push(Some(failed(&error)));
+                }
+            }
+        }
+        let mut answers = apply(&self.store, &plans, now, Way::Together).await.into_iter();
+        let states: Vec<State> = states
+            .into_iter()
+            .map(|state| match state.or_else(|| answers.next().map(State::from)) {
+                Some(state) => state,
+                None => failed(&StoreError::Bug("a command got no answer".into())),
+            })
+            .collect();
+        self.settle(batch, states, now).await
+    }
+
+    /// Keeps what can never succeed; counts what failed.
+    async fn settle(&mut self, batch: &[Delivery], states: Vec<State>, now: DateTime<Utc>) -> Vec<Verdict> {
+        let mut verdicts = Vec::with_capacity(batch.len());
+        let mut given_up = Vec::new();
+        for (delivery, state) in batch.iter().zip(states) {
+            let verdict = match state {
+                State::Settled(verdict) => verdict,
+                State::Faulty(fault) => {
+                    given_up.push((verdicts.len(), fault));
+                    Verdict::Rejected
+                }
+                State::Failed(StoreErrorText(error)) => match self.strikes.count(&delivery.stream) {
+                    Strike::Again(delay) => {
+                        tracing::error!(sequence = delivery.stream.sequence, error, "a command failed");
+                        Verdict::Later(delay)
+                    }
+                    Strike::Out => {
+                        tracing::error!(
+                            sequence = delivery.stream.sequence,
+                            error,
+                            "a command failed for the last time"
+                        );
+                        given_up.push((verdicts.len(), poison()));
+                        Verdict::Rejected
+                    }
+                },
+            };
+            verdicts.push(verdict);
+        }
+        self.keep(batch, given_up, &mut verdicts, now).await;
+        for (delivery, verdict) in batch.iter().zip(&verdicts) {
+            match verdict {
+                Verdict::Committed | Verdict::Unchanged | Verdict::Rejected => {
+                    self.strikes.forget(&delivery.stream);
+                }
+                Verdict::Later(_) | Verdict::Away => {}
+            }
+        }
+        verdicts
+    }
+
+    /// Writes the rejections; where that fails, the message comes again.
+    async fn keep(
+        &self,
+        batch: &[Delivery],
+        given_up: Vec<(usize, Fault)>,
+        verdicts: &mut [Verdict],
+        now: DateTime<Utc>,
+    ) {
+        let mut places = Vec::with_capacity(given_up.len());
+        let mut rows = Vec::with_capacity(given_up.len());
+        for (place, fault) in given_up {
+            let Some(delivery) = batch.get(place) else { continue };
+            let row = rejected(delivery, self.nats.names(), fault);
+            let NewRejected { source, message_id, code, field, .. } = &row;
+            tracing::warn!(source, message_id, code, field, "a command is rejected");
+            places.push(place);
+            rows.push(row);
+        }
+        if rows.is_empty() {
+            return;
+        }
+        if self.reject(rows.clone(), now).await.is_ok() {
+            return;
+        }
+        // One that cannot be written must not hold the others up.
+        for (place, row) in places.into_iter().zip(rows) {
+            let verdict = match self.reject(vec![row], now).await {
+                Ok(()) => Verdict::Rejected,
+                Err(error) if error.is_away() => Verdict::Away,
+                Err(error) => {
+                    tracing::error!(error = chain(&error), "a rejected command could not be kept");
+                    Verdict::Later(Duration::from_mins(1))
+                }
+            };
+            if let Some(slot) = verdicts.get_mut(place) {
+                *slot = verdict;
+            }
+            if verdict == Verdict::Away {
+                // The rest would wait in vain, too, each for its own timeout.
+                verdicts
+                    .iter_mut()
+                    .skip(place)
+                    .filter(|it| **it == Verdict::Rejected)
+                    .for_each(|it| *it = verdict);
+                return;
+            }
+        }
+    }
+
+    async fn reject(&self, rows: Vec<NewRejected>, now: DateTime<Utc>) -> Result<(), StoreError> {
+        guarded(self.store.reject(rows, now)).await?
+    }
+}
+
+impl From<super::apply::Answer> for State {
+    fn from(answer: super::apply::Answer) -> Self {
+        match answer {
+            Ok(applied) => Self::Settled(match applied.outcome {
+                Outcome::Committed => Verdict::Committed,
+                Outcome::Unchanged | Outcome::Duplicate => Verdict::Unchanged,
+            }),
+            Err(ApplyError::Refused(refusal)) => Self::Faulty(refusal.into()),
+            Err(ApplyError::Store(error)) => failed(&error),
+        }
+    }
+}
+
+fn failed(error: &StoreError) -> State {
+    if error.is_away() { State::Settled(Verdict::Away) } else { State::Failed(StoreErrorText(chain(error))) }
+}
+
+fn poison() -> Fault {
+    let message = "handling this message failed again and again for a reason of ours; the log tells it";
+    usher_lifecycle::Refusal::new(Code::Poison, message).into()
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is the message of a failed test")]
+
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use usher_bus::{Headers, Nats, Outgoing, Settings};
+    use usher_store::Store;
+
+    use super::*;
+
+    /// Two commands as they are delivered, and an intake on an empty store.
+    async fn delivered(server: &usher_testkit::nats::Nats, store: Store) -> (Intake, Vec<Delivery>) {
+        let nats = Nats::connect(Settings::new(&server.url())).await.unwrap();
+        nats.ensure_streams().await.unwrap();
+        let command = |id: &str| Outgoing {
+            subject: "usher.commands.acme.onboarding.create".into(),
+            headers: Headers::new().with("Nats-Msg-Id", id),
+            payload: Bytes::from_static(b"{}"),
+        };
+        let results = nats.publish_window(vec![command("bad"), command("good")]).await;
+        assert!(results.iter().all(Result::is_ok));
+        let mut commands = nats.commands().await.unwrap();
+        let mut batch = Vec::new();
+        while batch.len() < 2 {
+            batch.extend(commands.next_batch(2, Duration::from_secs(5)).await.unwrap());
+        }
+        let clock = Arc::new(|| DateTime::<Utc>::UNIX_EPOCH);
+        (Intake::new(store, nats, clock, Arc::new(|| ())), batch)
+    }
+
+    #[tokio::test]
+    async fn a_message_that_fails_its_handler_five_times_is_poison_and_its_neighbours_are_not() {
+        usher_testkit::skip_without_servers!();
+        let server = usher_testkit::nats::Nats::start().await.unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", directory.path().join("usher.db").display());
+        let store = Store::connect(&url, 1).await.unwrap();
+        store.migrate().await.unwrap();
+        let (mut intake, batch) = delivered(&server, store.clone()).await;
+        let mut seen = Vec::new();
+        for _ in 0..5 {
+            let states = vec![failed(&super::super::apply::panicked()), State::Settled(Verdict::Committed)];
+            let verdicts = intake.settle(&batch, states, DateTime::UNIX_EPOCH).await;
+            assert_eq!(verdicts[1], Verdict::Committed);
+            seen.push(verdicts[0]);
+            assert_eq!(store.rejected(10).await.unwrap().len(), usize::from(seen.len() == 5));
+            // That the store was away meanwhile is no fault of the message.
+            let away = vec![failed(&StoreError::Closed), State::Settled(Verdict::Committed)];
+            assert_eq!(intake.settle(&batch, away, DateTime::UNIX_EPOCH).await[0], Verdict::Away);
+        }
+        let later = |seconds| Verdict::Later(Duration::from_secs(seconds));
+        assert_eq!(seen, [later(1), later(4), later(16), later(60), Verdict::Rejected]);
+        let kept = store.rejected(10).await.unwrap().remove(0).what;
+        assert_eq!((kept.code.as_str(), kept.message_id.as_str()), ("poison", "bad"));
+    }
+}

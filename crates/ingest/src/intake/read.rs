@@ -1,0 +1,159 @@
+//! From a message to a plan, or to the reason why there can be none. What is wrong with a message is found here, before
+//! it can spoil a batch.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest as _, Sha256};
+use usher_bus::{DecodeError, Delivery, Headers, Incoming, Names, StreamFacts, decode_command};
+use usher_lifecycle::{
+    Code, Refusal,
+    event::{Actor, ActorKind},
+    limits::excerpt,
+};
+use usher_store::{Dedupe, NewRejected, Store, StoreError};
+
+use super::{
+    apply::{Prepared, panicked},
+    plan::{Plan, plan},
+    workspaces::Workspaces,
+};
+use crate::http::BODY_LIMIT;
+
+/// Longest id that is taken over from a message that cannot be read, in characters.
+const LONGEST_ID: usize = 255;
+
+/// Why a message can never succeed.
+#[derive(Debug, Clone)]
+pub(super) struct Fault {
+    pub(super) code: &'static str,
+    pub(super) message: String,
+    pub(super) field: Option<String>,
+    /// The refusal it comes from, when it is not about the envelope.
+    pub(super) refusal: Option<Refusal>,
+}
+
+/// Why a message has no plan.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// It can never succeed.
+    Fault(Fault),
+    /// The store failed, or a handler panicked.
+    Store(StoreError),
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        let (message, field) = (refusal.message.clone(), refusal.field.clone());
+        Self { code: refusal.code.as_str(), message, field, refusal: Some(refusal) }
+    }
+}
+
+impl From<DecodeError> for Fault {
+    fn from(error: DecodeError) -> Self {
+        Self { code: error.code, message: error.message, field: error.field, refusal: None }
+    }
+}
+
+impl<F: Into<Fault>> From<F> for Unread {
+    fn from(fault: F) -> Self {
+        Self::Fault(fault.into())
+    }
+}
+
+/// A message as it came, over a stream or as a request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Message<'a> {
+    pub(super) subject: &'a str,
+    pub(super) headers: &'a Headers,
+    pub(super) payload: &'a [u8],
+    pub(super) stream: Option<&'a StreamFacts>,
+}
+
+impl<'a> From<&'a Delivery> for Message<'a> {
+    fn from(delivery: &'a Delivery) -> Self {
+        Self {
+            subject: &delivery.subject,
+            headers: &delivery.headers,
+            payload: &delivery.payload,
+            stream: Some(&delivery.stream),
+        }
+    }
+}
+
+/// Reads a message and finds its workspace.
+pub(super) async fn prepare(
+    message: Message<'_>,
+    names: &Names,
+    workspaces: &Workspaces,
+    store: &Store,
+    now: DateTime<Utc>,
+) -> Result<Prepared, Unread> {
+    let read = catch_unwind(AssertUnwindSafe(|| read(message, names)));
+    let (incoming, plan) = read.map_err(|_panic| Unread::Store(panicked()))??;
+    let found = workspaces.find(store, &incoming.workspace, now).await.map_err(Unread::Store)?;
+    let workspace_id = found.ok_or_else(|| {
+        let slug = excerpt(&incoming.workspace);
+        Refusal::new(Code::UnknownWorkspace, format!("there is no workspace {slug}"))
+    })?;
+    let dedupe = match &incoming.id {
+        // A plain request without an id: nothing tells its repeat from a second wish.
+        None => Dedupe::None,
+        Some(id) => Dedupe::Inbox {
+            source: incoming.source.clone(),
+            message_id: id.clone(),
+            body_hash: hash(&incoming.fingerprint()),
+        },
+    };
+    let actor = Actor { kind: ActorKind::Nats, id: Some(incoming.source), name: None };
+    Ok(Prepared { workspace_id, actor, dedupe, traceparent: incoming.traceparent, plan })
+}
+
+fn read(message: Message<'_>, names: &Names) -> Result<(Incoming, Plan), Fault> {
+    let size = message.payload.len();
+    if size > BODY_LIMIT {
+        let refusal = format!("the body has {size} bytes, more than the {BODY_LIMIT} bytes that are allowed");
+        return Err(Refusal::new(Code::PayloadTooLarge, refusal).into());
+    }
+    let incoming = decode_command(names, message.subject, message.headers, message.payload, message.stream)?;
+    let plan = plan(&incoming)?;
+    Ok((incoming, plan))
+}
+
+/// The row of a message that is given up.
+pub(super) fn rejected(delivery: &Delivery, names: &Names, fault: Fault) -> NewRejected {
+    // What the subject says, also when nobody knows such a workspace or command.
+    let (workspace, command) = names.parse_command(&delivery.subject).unwrap_or(("", &delivery.subject));
+    let (source, message_id) = identity(delivery, names);
+    NewRejected {
+        workspace: workspace.to_owned(),
+        command: command.to_owned(),
+        subject: delivery.subject.clone(),
+        source,
+        message_id,
+        body_hash: hash(&delivery.payload),
+        headers: delivery.headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        payload: delivery.payload.to_vec(),
+        code: fault.code.to_owned(),
+        message: fault.message,
+        field: fault.field,
+        attempts: i64::try_from(delivery.num_delivered).unwrap_or(i64::MAX),
+    }
+}
+
+/// Source and id as far as they can be read, so that a repeat of the message is not rejected twice.
+fn identity(delivery: &Delivery, names: &Names) -> (String, String) {
+    let Delivery { subject, headers, payload, stream, .. } = delivery;
+    let decoded = catch_unwind(|| decode_command(names, subject, headers, payload, Some(stream)));
+    if let Ok(Ok(Incoming { source, id: Some(id), .. })) = decoded {
+        return (source, id);
+    }
+    // An id that is too long for an id is a reason to reject, and too long for the row's index.
+    let given = headers.get("nats-msg-id").filter(|id| (1..=LONGEST_ID).contains(&id.chars().count()));
+    (stream.source(), given.map_or_else(|| stream.sequence.to_string(), str::to_owned))
+}
+
+/// SHA-256 in hex.
+fn hash(bytes: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(bytes))
+}

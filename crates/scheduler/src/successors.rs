@@ -1,0 +1,96 @@
+//! Who takes over when a recipient is out: because others stand in their place by now, or because the channel refused
+//! them for good. The new deliveries are of the same kind and slot and are written together with what became of the
+//! old one; the ledger's unique key lets nobody get two.
+
+use chrono::{DateTime, Utc};
+use usher_lifecycle::{
+    Command,
+    command::UserPatch,
+    event::Actor,
+    person::User,
+    reminder::{Channel, Kind, Reason, Recipient, Rules, audience::audience},
+};
+use usher_store::{Claim, Dedupe, Delivery, Ref, Request, Situation};
+
+use crate::{
+    Scheduler,
+    plan::{addressed, people, unaddressed},
+};
+
+/// A person's channel that has just refused them for good.
+pub(crate) struct Broken<'a> {
+    pub(crate) channel: Channel,
+    pub(crate) code: &'a str,
+}
+
+impl Scheduler {
+    /// Marks the claim's channel as broken for its person, so that nothing more is sent there.
+    pub(crate) async fn mark_broken(&self, claim: &Claim, code: &str, now: DateTime<Utc>) {
+        let (Recipient::User(id), Some(first)) = (&claim.recipient, claim.deliveries.first()) else { return };
+        let broken = Some((claim.channel, Some(code.to_owned())));
+        let request = Request {
+            workspace_id: claim.workspace_id,
+            livemode: first.livemode,
+            command: Command::ChangeUser(UserPatch { broken, ..UserPatch::default() }),
+            target: Some(Ref::Id(id.to_text())),
+            actor: Actor::system(),
+            dedupe: Dedupe::None,
+            expected_version: None,
+            traceparent: None,
+        };
+        if let Err(error) = self.store.apply(request, now).await {
+            tracing::warn!(user = %id, channel = claim.channel.as_str(), %error, "a broken channel is not marked");
+        }
+    }
+
+    /// The deliveries to everybody else whom the reminder concerns as things stand now.
+    pub(crate) fn successors(
+        &self,
+        old: &Delivery,
+        situation: &Situation,
+        rules: &Rules,
+        broken: Option<Broken<'_>>,
+        now: DateTime<Utc>,
+    ) -> Vec<Delivery> {
+        let Some(onboarding) = situation.onboardings.get(&old.onboarding_id) else { return Vec::new() };
+        let channel = old.channel.as_slice();
+        let channels = match old.kind {
+            Kind::Cadence => None,
+            Kind::Manual => channels_given(old).then_some(channel),
+            // These have an audience of their own.
+            Kind::Escalation | Kind::Customer => return Vec::new(),
+        };
+        let mut people = people(onboarding, situation);
+        if let (Some(broken), Some(Recipient::User(id))) = (broken, &old.recipient) {
+            people.iter_mut().filter(|person| person.id == *id).for_each(|person| mark(person, &broken));
+        }
+        let row = || {
+            let slot = old.slot.clone();
+            let row = Delivery::pending(onboarding, old.kind, slot, old.due_at, now, now);
+            Delivery { detail: old.detail.clone(), ..row }
+        };
+        match audience(rules, onboarding, &people, self.configured(), channels) {
+            Ok(targets) => targets
+                .into_iter()
+                .filter(|to| Some(to.channel) != old.channel || Some(&to.recipient) != old.recipient.as_ref())
+                .map(|to| addressed(row(), to))
+                .collect(),
+            Err(Reason::NoRecipient) => vec![unaddressed(row(), Reason::NoRecipient)],
+            // The switches say that nobody is to be told.
+            Err(_) => Vec::new(),
+        }
+    }
+}
+
+/// Whether *remind now* named the channels itself.
+pub(crate) fn channels_given(delivery: &Delivery) -> bool {
+    delivery.detail.as_ref().is_some_and(|detail| detail["channels_given"] == true)
+}
+
+fn mark(person: &mut User, broken: &Broken<'_>) {
+    let code = Some(broken.code.to_owned());
+    match broken.channel {
+        Channel::Email => person.reach.email_broken = code,
+        Channel::Slack => person.reach.slack_broken = code,
+    }
+}

@@ -1,0 +1,37 @@
+//! The contract of the store: every contract holds on both engines.
+//!
+//! A contract is an async function over a [`bed::Bed`]; [`contracts!`] makes a test of it for SQLite and one for Postgres.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod apply;
+mod bed;
+mod claims;
+mod crash;
+mod lists;
+mod outbox;
+mod plan;
+mod races;
+mod repeats;
+mod setup;
+mod stress;
+
+/// One test per contract and engine.
+macro_rules! contracts {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() -> anyhow::Result<()> {
+                super::$name($crate::bed::Bed::sqlite().await?).await
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() -> anyhow::Result<()> {
+                usher_testkit::skip_without_servers!(Ok(()));
+                super::$name($crate::bed::Bed::postgres().await?).await
+            })*
+        }
+    };
+}
+pub(crate) use contracts;

@@ -1,0 +1,7 @@
+//! Stories about the real binary, told from outside: HTTP, NATS, mail, Slack, signals.
+
+mod commands;
+mod embedded;
+mod foreign;
+mod service;
+mod split;
