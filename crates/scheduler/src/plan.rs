@@ -137,8 +137,9 @@ fn manual(
     let onboarding = &request.onboarding;
     let defaults = Rules::default();
     let around = Around::of(onboarding, situation, &defaults);
-    let at = request.requested_at;
-    let mut row = Delivery::pending(onboarding, Kind::Manual, request.id.to_text(), at, at, now);
+    // Another host's clock may be ahead of ours.
+    let (at, send_after) = (request.requested_at, request.requested_at.min(now));
+    let mut row = Delivery::pending(onboarding, Kind::Manual, request.id.to_text(), at, send_after, now);
     row.detail = Some(json!({"channels_given": request.channels.is_some()}));
     match audience(around.rules, onboarding, &around.people, configured, request.channels.as_deref()) {
         Ok(targets) => {

@@ -1,7 +1,7 @@
 //! What an attempt's outcome makes of a delivery: sent, tried again later, or given up, with the reason.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use usher_lifecycle::reminder::{Ambiguous, Kind, Rules, plan::GRACE, sendable_at, stable_hash};
+use usher_lifecycle::reminder::{Ambiguous, Channel, Kind, Rules, plan::GRACE, sendable_at, stable_hash};
 use usher_store::{AttemptError, Delivery, Status};
 
 use crate::channel::Outcome;
@@ -48,7 +48,11 @@ pub(crate) fn record(delivery: &mut Delivery, outcome: &Outcome, rules: &Rules, 
             again(delivery, rules, sent, WHILE_DOWN, expires, code);
         }
         Outcome::Unknown { detail } => {
-            note(delivery, sent, "unknown", detail);
+            let unmarked = match delivery.channel {
+                Some(Channel::Slack) => "; a repeat cannot be recognised in Slack",
+                Some(Channel::Email) | None => "",
+            };
+            note(delivery, sent, "unknown", &format!("{detail}{unmarked}"));
             delivery.attempts += 1;
             delivery.ambiguities += 1;
             if gives_up_ambiguous(delivery, rules) {

@@ -29,7 +29,7 @@ statements! {
 pub(crate) struct Counters(Mutex<HashMap<(WorkspaceId, Aggregate), Range<i64>>>);
 
 impl Counters {
-    fn from_stock(&self, key: (WorkspaceId, Aggregate), count: usize) -> Vec<i64> {
+    fn take(&self, key: (WorkspaceId, Aggregate), count: usize) -> Vec<i64> {
         let mut stock = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         stock.get_mut(&key).map(|range| range.take(count).collect()).unwrap_or_default()
     }
@@ -52,7 +52,7 @@ impl Store {
         kind: Aggregate,
         count: usize,
     ) -> Result<Vec<i64>, StoreError> {
-        let mut numbers = self.counters().from_stock((workspace, kind), count);
+        let mut numbers = self.counters().take((workspace, kind), count);
         let missing = i64::try_from(count.saturating_sub(numbers.len())).unwrap_or(i64::MAX);
         if missing > 0 {
             let block = missing.max(BLOCK);

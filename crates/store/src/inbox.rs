@@ -28,6 +28,10 @@ statements! {
     UNPUBLISHED = rejected_where!("WHERE published_at IS NULL ORDER BY rejected_at, id LIMIT $1");
     NEWEST = rejected_where!("ORDER BY rejected_at DESC, id DESC LIMIT $1");
     ONE = rejected_where!("WHERE id = $1");
+    FORGET_INBOX = "DELETE FROM inbox WHERE (workspace_id, source, message_id) IN (
+                        SELECT workspace_id, source, message_id FROM inbox WHERE received_at < $1 LIMIT $2)";
+    FORGET_ANSWERS = "DELETE FROM idempotency_keys WHERE (workspace_id, livemode, endpoint, key) IN (
+                        SELECT workspace_id, livemode, endpoint, key FROM idempotency_keys WHERE created_at < $1 LIMIT $2)";
     MARK = "UPDATE rejected SET published_at = $2 WHERE id {in:$1} AND published_at IS NULL";
 }
 
@@ -101,7 +105,29 @@ fn read(row: &Row) -> Result<Rejected, StoreError> {
     })
 }
 
+/// Rows that are deleted in one transaction.
+const SWEPT_AT_ONCE: i64 = 1_000;
+
 impl Store {
+    /// Forgets ids of messages handled before `inbox` and answers given before `answers`; how many rows.
+    pub async fn forget_repeats(
+        &self,
+        inbox: DateTime<Utc>,
+        answers: DateTime<Utc>,
+    ) -> Result<u64, StoreError> {
+        let mut forgotten = 0;
+        for (stmt, before) in [(&FORGET_INBOX, inbox), (&FORGET_ANSWERS, answers)] {
+            loop {
+                let rows = self.db().execute(stmt, vec![Arg::time(before), Arg::int(SWEPT_AT_ONCE)]).await?;
+                forgotten += rows;
+                if i64::try_from(rows).unwrap_or(0) < SWEPT_AT_ONCE {
+                    break;
+                }
+            }
+        }
+        Ok(forgotten)
+    }
+
     /// Keeps refused commands; one that is kept already stays as it is.
     pub async fn reject(&self, rejected: Vec<NewRejected>, now: DateTime<Utc>) -> Result<(), StoreError> {
         let mut tx = self.db().begin().await?;

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use chrono::TimeDelta;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -65,6 +66,8 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("data_dir {} cannot be made", config.data_dir.display()))?;
     let _lock = embedded::lock(url)?;
+    // One that a killed process left behind must not lead anybody astray.
+    drop(std::fs::remove_file(config.data_dir.join(ADDRESS_FILE)));
     let shutdown = CancellationToken::new();
     tokio::spawn(signals(shutdown.clone()));
 
@@ -79,7 +82,7 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
     let clock: usher_scheduler::Clock = Arc::new(store::now);
     let (events, wake) = waker(&bus, &shutdown);
 
-    let mut parts = JoinSet::new();
+    let mut parts: JoinSet<anyhow::Result<()>> = JoinSet::new();
     if roles.sends() {
         let scheduler = Scheduler::new(
             store.clone(),
@@ -92,7 +95,10 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
         let shutdown = shutdown.clone();
         let checked = scheduler.clone();
         tokio::spawn(async move { checked.check_channels().await });
-        parts.spawn(async move { scheduler.run(shutdown).await });
+        parts.spawn(async move {
+            scheduler.run(shutdown).await;
+            Ok(())
+        });
     }
     let mut listening = None;
     if roles.takes_in() {
@@ -107,12 +113,25 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
             ready: readiness(&bus),
             body_limit: config.http.body_limit_bytes,
         };
-        parts.spawn(serve(listener, router(app), shutdown.clone()));
+        let shutdown = shutdown.clone();
+        parts.spawn(async move {
+            serve(listener, router(app), shutdown).await;
+            Ok(())
+        });
         listening = Some(address);
     }
     // Every role relays: the scheduler's own events do not wait for an ingest process. Leases keep them apart.
     let relay = Relay::new(store.clone(), bus.clone(), Arc::clone(&clock));
-    parts.spawn(relay.run(shutdown.clone(), events));
+    let ending = shutdown.clone();
+    parts.spawn(async move {
+        relay.run(ending, events).await;
+        Ok(())
+    });
+    let (keeper, ending, inbox_days) = (store.clone(), shutdown.clone(), config.nats.inbox_days);
+    parts.spawn(async move {
+        housekeeping(&keeper, inbox_days, ending).await;
+        Ok(())
+    });
     let address_file = listening.map(|address| (config.data_dir.join(ADDRESS_FILE), address));
     if let Some(nats) = bus.nats() {
         let intake = roles.takes_in().then(|| Intake::new(store.clone(), nats.clone(), clock, wake));
@@ -122,18 +141,25 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
     }
     announce(config, roles, listening, made.as_ref());
 
-    shutdown.cancelled().await;
-    tracing::info!("ending: what is in flight may finish");
+    let mut failed = None;
     while let Some(part) = parts.join_next().await {
-        if let Err(error) = part {
-            tracing::error!(%error, "a part of the service failed");
+        // No part ends before it is told to, so one that does takes the others with it: a supervisor starts us anew.
+        failed = match part {
+            _ if failed.is_some() => failed,
+            Ok(Ok(())) if shutdown.is_cancelled() => None,
+            Ok(Ok(())) => Some(anyhow::anyhow!("a part of the service ended by itself")),
+            Ok(Err(error)) => Some(error),
+            Err(panic) => Some(anyhow::Error::from(panic).context("a part of the service failed")),
+        };
+        if failed.is_some() {
+            shutdown.cancel();
         }
     }
     store.close().await;
     if let Some((path, _)) = address_file {
         drop(std::fs::remove_file(path));
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
 /// Single roles are made to be several processes.
@@ -196,7 +222,7 @@ async fn with_nats(
     intake: Option<Intake>,
     address_file: Option<(PathBuf, SocketAddr)>,
     shutdown: CancellationToken,
-) {
+) -> anyhow::Result<()> {
     let write = || address_file.iter().for_each(|(path, address)| write_address(path, *address));
     let mut ready = Box::pin(streams(nats, shutdown.clone()));
     let mut written = false;
@@ -209,19 +235,20 @@ async fn with_nats(
             ready.await
         }
     };
-    match made {
-        // Told by `streams` already. Going on would fill the outbox unseen.
-        Err(()) => return shutdown.cancel(),
-        Ok(()) if !written => write(),
-        Ok(()) => {}
+    // Going on with streams that are not ours would fill the outbox unseen.
+    made.context("a stream on NATS is not what this configuration asks for; change one of them")?;
+    if !written {
+        write();
     }
-    if let Some(intake) = intake {
-        intake.run(shutdown).await;
+    match intake {
+        Some(intake) => Box::pin(intake.run(shutdown)).await,
+        None => shutdown.cancelled().await,
     }
+    Ok(())
 }
 
 /// Makes the streams, as soon as NATS is there. An error only when they are there and different.
-async fn streams(nats: Nats, shutdown: CancellationToken) -> Result<(), ()> {
+async fn streams(nats: Nats, shutdown: CancellationToken) -> Result<(), BusError> {
     let mut wait = Duration::from_millis(200);
     loop {
         match nats.ensure_streams().await {
@@ -229,10 +256,7 @@ async fn streams(nats: Nats, shutdown: CancellationToken) -> Result<(), ()> {
                 tracing::info!("NATS is there, and all streams exist");
                 return Ok(());
             }
-            Err(error @ BusError::Mismatch(_)) => {
-                tracing::error!(%error, "a stream on NATS is not what this configuration asks for; change one of them");
-                return Err(());
-            }
+            Err(error @ BusError::Mismatch(_)) => return Err(error),
             Err(error) => {
                 tracing::warn!(
                     error = format!("{:#}", anyhow::Error::from(error)),
@@ -243,6 +267,31 @@ async fn streams(nats: Nats, shutdown: CancellationToken) -> Result<(), ()> {
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             () = tokio::time::sleep(wait) => wait = (wait * 2).min(Duration::from_secs(5)),
+        }
+    }
+}
+
+/// How often old rows are swept out.
+const SWEEP: Duration = Duration::from_hours(1);
+/// How long answers under an `Idempotency-Key` are kept.
+const ANSWERS: TimeDelta = TimeDelta::hours(24);
+
+/// Forgets what is only kept so that repeats are known.
+async fn housekeeping(store: &Store, inbox_days: u32, shutdown: CancellationToken) {
+    let inbox = TimeDelta::days(i64::from(inbox_days));
+    loop {
+        let now = store::now();
+        match store.forget_repeats(now - inbox, now - ANSWERS).await {
+            Ok(0) => {}
+            Ok(rows) => tracing::info!(rows, "old message ids and idempotency keys are forgotten"),
+            Err(error) => {
+                let error = anyhow::Error::from(error);
+                tracing::warn!(error = format!("{error:#}"), "old rows stay for now");
+            }
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(SWEEP) => {}
         }
     }
 }

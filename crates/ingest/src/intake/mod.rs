@@ -144,7 +144,7 @@ impl Intake {
         if committed + rejected > 0 {
             (self.wake)();
         }
-        let ms = started.elapsed().as_millis();
+        let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(
             received = batch.len(),
             committed,

@@ -22,7 +22,7 @@ const REFERENCE: usize = 300;
 #[derive(Debug, Clone)]
 pub(super) enum Plan {
     /// One thing, whatever is there.
-    Fixed(Step),
+    Fixed(Box<Step>),
     /// Change the record with this key if there is one, else create it.
     Upsert(Box<Upsert>),
 }
@@ -61,7 +61,7 @@ pub(super) fn plan(incoming: &Incoming) -> Result<Plan, Refusal> {
     match incoming.command {
         "onboarding.create" => {
             let command = Command::CreateOnboarding(body::create_onboarding(&Value::Object(data))?);
-            Ok(Plan::Fixed(Step { command, target: None, expected_version: None }))
+            Ok(Plan::Fixed(Box::new(Step { command, target: None, expected_version: None })))
         }
         "onboarding.update" => {
             fixed(data, |body| Ok(Command::ChangeOnboarding(body::patch_onboarding(body)?)))
@@ -97,7 +97,7 @@ fn fixed(mut data: Map<String, Value>, read: Read) -> Result<Plan, Refusal> {
         })?),
     };
     let command = read(&Value::Object(data))?;
-    Ok(Plan::Fixed(Step { command, target: Some(target), expected_version }))
+    Ok(Plan::Fixed(Box::new(Step { command, target: Some(target), expected_version })))
 }
 
 /// A command about a record that is there (by `id` or `display_id`), or may be (by `external_id`).
@@ -110,7 +110,7 @@ fn upsert(
     let expected_version = expected_version(&mut data)?;
     if let Some(target) = named(&mut data)? {
         let command = change(&Value::Object(data))?;
-        return Ok(Plan::Fixed(Step { command, target: Some(target), expected_version }));
+        return Ok(Plan::Fixed(Box::new(Step { command, target: Some(target), expected_version })));
     }
     let whole = Value::Object(data.clone());
     let key = external_id(&mut data)?.ok_or_else(|| {
@@ -121,7 +121,7 @@ fn upsert(
     let change = Step { command: change(&Value::Object(data))?, target, expected_version };
     if expected_version.is_some() {
         // Whoever knows a version means a record that is there.
-        return Ok(Plan::Fixed(change));
+        return Ok(Plan::Fixed(Box::new(change)));
     }
     let create = create(&whole).map(|command| Step { command, target: None, expected_version: None });
     Ok(Plan::Upsert(Box::new(Upsert { kind, key, change, create })))
@@ -196,7 +196,7 @@ mod tests {
 
     fn step(command: &'static str, data: &Value) -> Step {
         match plan(&incoming(command, data)).unwrap() {
-            Plan::Fixed(step) => step,
+            Plan::Fixed(step) => *step,
             Plan::Upsert(upsert) => upsert.change,
         }
     }

@@ -15,7 +15,7 @@ use usher_store::{Dedupe, NewRejected, Store, StoreError};
 
 use super::{
     apply::{Prepared, panicked},
-    plan::{Plan, plan},
+    plan::plan,
     workspaces::Workspaces,
 };
 use crate::http::BODY_LIMIT;
@@ -89,13 +89,14 @@ pub(super) async fn prepare(
     store: &Store,
     now: DateTime<Utc>,
 ) -> Result<Prepared, Unread> {
-    let read = catch_unwind(AssertUnwindSafe(|| read(message, names)));
-    let (incoming, plan) = read.map_err(|_panic| Unread::Store(panicked()))??;
+    let incoming = caught(|| decode(message, names))??;
+    // First the workspace: of one that is not there no more is told.
     let found = workspaces.find(store, &incoming.workspace, now).await.map_err(Unread::Store)?;
     let workspace_id = found.ok_or_else(|| {
         let slug = excerpt(&incoming.workspace);
         Refusal::new(Code::UnknownWorkspace, format!("there is no workspace {slug}"))
     })?;
+    let plan = caught(|| plan(&incoming))??;
     let dedupe = match &incoming.id {
         // A plain request without an id: nothing tells its repeat from a second wish.
         None => Dedupe::None,
@@ -109,15 +110,18 @@ pub(super) async fn prepare(
     Ok(Prepared { workspace_id, actor, dedupe, traceparent: incoming.traceparent, plan })
 }
 
-fn read(message: Message<'_>, names: &Names) -> Result<(Incoming, Plan), Fault> {
+/// Makes an error of a panic, so that the other messages of the batch go on.
+fn caught<T>(handler: impl FnOnce() -> T) -> Result<T, Unread> {
+    catch_unwind(AssertUnwindSafe(handler)).map_err(|_panic| Unread::Store(panicked()))
+}
+
+fn decode(message: Message<'_>, names: &Names) -> Result<Incoming, Fault> {
     let size = message.payload.len();
     if size > BODY_LIMIT {
-        let refusal = format!("the body has {size} bytes, more than the {BODY_LIMIT} bytes that are allowed");
-        return Err(Refusal::new(Code::PayloadTooLarge, refusal).into());
+        let why = format!("the body has {size} bytes, more than the {BODY_LIMIT} bytes that are allowed");
+        return Err(Refusal::new(Code::PayloadTooLarge, why).into());
     }
-    let incoming = decode_command(names, message.subject, message.headers, message.payload, message.stream)?;
-    let plan = plan(&incoming)?;
-    Ok((incoming, plan))
+    Ok(decode_command(names, message.subject, message.headers, message.payload, message.stream)?)
 }
 
 /// The row of a message that is given up.
@@ -144,7 +148,7 @@ pub(super) fn rejected(delivery: &Delivery, names: &Names, fault: Fault) -> NewR
 /// Source and id as far as they can be read, so that a repeat of the message is not rejected twice.
 fn identity(delivery: &Delivery, names: &Names) -> (String, String) {
     let Delivery { subject, headers, payload, stream, .. } = delivery;
-    let decoded = catch_unwind(|| decode_command(names, subject, headers, payload, Some(stream)));
+    let decoded = caught(|| decode_command(names, subject, headers, payload, Some(stream)));
     if let Ok(Ok(Incoming { source, id: Some(id), .. })) = decoded {
         return (source, id);
     }

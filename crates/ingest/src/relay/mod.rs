@@ -119,7 +119,7 @@ impl Relay {
         let result = self.all(prompt, &mut report).await;
         if report != RelayReport::default() {
             let RelayReport { published, repeated, rejected, failed } = report;
-            let ms = started.elapsed().as_millis();
+            let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
             tracing::info!(published, repeated, rejected, failed, ms, "relayed");
         }
         result.map(|()| report)
@@ -163,8 +163,8 @@ impl Relay {
     async fn shards(&mut self) -> Result<Option<Vec<i64>>, StoreError> {
         let now = (self.clock)();
         // A lease that ends later than one taken now would end is of a clock that was set back.
-        let fresh = |lease: &&ShardLease| now + LEFT <= lease.until && lease.until <= now + LEASE;
-        if self.lease.as_ref().filter(fresh).is_none() {
+        let fresh = |lease: &ShardLease| now + LEFT <= lease.until && lease.until <= now + LEASE;
+        if !self.lease.as_ref().is_some_and(fresh) {
             let token = self.lease.as_ref().map(|lease| lease.token.as_str());
             let mut lease = self.store.lease_shards(token, now, LEASE).await?;
             lease.shards.sort_unstable();

@@ -10,7 +10,7 @@ use usher_testkit::{postgres::Postgres, skip_without_servers};
 
 use crate::{
     app::{TestApp, on_both_engines},
-    wire::{PATIENCE, Wire, cloud_event, command, eventually, message},
+    wire::{Wire, cloud_event, command, eventually, message},
 };
 
 on_both_engines! {
@@ -21,15 +21,14 @@ on_both_engines! {
     upserts_create_then_change_also_within_one_batch,
     updates_name_their_record_and_its_version,
     two_intakes_give_each_command_one_effect,
-    requests_are_answered,
 }
 
 /// A customer with the key `crm-1`.
-async fn customer(app: &TestApp) {
+pub(crate) async fn customer(app: &TestApp) {
     app.made("customers", json!({"name": "Initech", "external_id": "crm-1"})).await;
 }
 
-fn create(key: &str) -> Value {
+pub(crate) fn create(key: &str) -> Value {
     json!({"customer_id": "external:crm-1", "external_id": key})
 }
 
@@ -48,7 +47,7 @@ async fn keys(app: &TestApp) -> Vec<String> {
 }
 
 /// Code and message id of what was refused, oldest first.
-async fn refusals(app: &TestApp) -> Vec<(String, String)> {
+pub(crate) async fn refusals(app: &TestApp) -> Vec<(String, String)> {
     let rejected = app.store.rejected(100).await.unwrap();
     rejected.into_iter().rev().map(|it| (it.what.code, it.what.message_id)).collect()
 }
@@ -136,7 +135,8 @@ async fn what_can_never_succeed_is_rejected_once_and_the_consumer_goes_on() {
     let work = wire.at_work(&app);
     let create_subject = "usher.commands.acme.onboarding.create";
     let large = format!("\"{}\"", "x".repeat(1024 * 1024 - 1));
-    let long_id = "i".repeat(4000);
+    // Too long for an index of Postgres, even compressed.
+    let long_id: String = (1..800_u32).map(|n| format!("{:08x}", n.wrapping_mul(2_654_435_761))).collect();
     let bad = vec![
         ("invalid_json", message(create_subject, &[("Nats-Msg-Id", "a")], "{broken")),
         ("invalid_data", message(create_subject, &[("Nats-Msg-Id", "b")], "[1]")),
@@ -286,7 +286,7 @@ async fn updates_name_their_record_and_its_version(app: &TestApp) {
             command(
                 "onboarding.update",
                 "2",
-                &json!({"display_id": made["display_id"], "phase": "setup_requirements"}),
+                &json!({"display_id": made["display_id"], "phase": "program_design"}),
             ),
             command(
                 "onboarding.update",
@@ -328,51 +328,6 @@ async fn two_intakes_give_each_command_one_effect(app: &TestApp) {
     }
     assert_eq!(keys(app).await, (0..100).map(|n| format!("k{n:03}")).collect::<Vec<_>>());
     assert!(refusals(app).await.is_empty());
-}
-
-async fn requests_are_answered(app: &TestApp) {
-    skip_without_servers!();
-    let wire = Wire::new().await;
-    customer(app).await;
-    let work = wire.at_work(app);
-    let ask = |subject: &str, id: &str, data: Value| {
-        let request = message(subject, &[("Nats-Msg-Id", id)], &data.to_string());
-        let nats = wire.nats.clone();
-        async move {
-            let (headers, answer) = nats.request(request, PATIENCE).await.unwrap();
-            assert_eq!(headers.get("content-type"), Some("application/json"));
-            serde_json::from_slice::<Value>(&answer).unwrap()
-        }
-    };
-    let subject = "usher.requests.acme.onboarding.create";
-    eventually("somebody listens", || async {
-        let request = message("usher.requests.acme.x", &[], "{}");
-        wire.nats.request(request, Duration::from_secs(1)).await.is_ok()
-    })
-    .await;
-    let made = ask(subject, "1", create("one")).await;
-    let path = format!("onboardings/{}", made["id"].as_str().unwrap());
-    assert_eq!(made, app.get(&path).await.ok(), "the API's body");
-    assert_eq!(ask(subject, "1", create("one")).await, made, "a repeat");
-    let other = ask(subject, "1", create("two")).await;
-    assert_eq!(
-        (&other["error"]["type"], &other["error"]["code"]),
-        (&json!("conflict"), &json!("idempotency_key_reused"))
-    );
-    let refused = ask(subject, "2", json!({"customer_id": 7})).await;
-    assert_eq!(refused["error"]["type"], "invalid_request_error");
-    assert_eq!(
-        (&refused["error"]["code"], &refused["error"]["field"]),
-        (&json!("invalid_type"), &json!("customer_id"))
-    );
-    let nobody = ask("usher.requests.nobody.onboarding.create", "3", create("x")).await;
-    assert_eq!(nobody["error"]["code"], "unknown_workspace");
-    let unknown = ask("usher.requests.acme.onboarding.explode", "4", json!({})).await;
-    assert_eq!(unknown["error"]["code"], "unknown_command");
-    let deleted = ask("usher.requests.acme.onboarding.delete", "5", json!({"external_id": "one"})).await;
-    assert_eq!((&deleted["id"], &deleted["deleted"]), (&made["id"], &json!(true)));
-    work.end().await;
-    assert!(refusals(app).await.is_empty(), "a requester knows already");
 }
 
 #[tokio::test]

@@ -13,5 +13,6 @@ mod records;
 mod refusals;
 mod relay;
 mod reminders;
+mod requests;
 mod server;
 mod wire;

@@ -82,7 +82,7 @@ impl Mailer {
         };
         tracing::info!(
             channel = "email",
-            kind = ?message.kind,
+            kind = message.kind.as_str(),
             message_id = message.message_id,
             onboardings = message.items.len(),
             outcome = outcome.label(),

@@ -84,7 +84,7 @@ impl SlackSender {
         };
         tracing::info!(
             channel = "slack",
-            kind = ?message.kind,
+            kind = message.kind.as_str(),
             message_id = message.message_id,
             onboardings = body.items.len(),
             outcome = outcome.label(),

@@ -83,7 +83,8 @@ impl Rig {
         let now = at("2026-03-03T08:00:00Z");
         let store = Store::connect(&url, 8).await.unwrap();
         let rules = Rules::default();
-        let workspace = store.create_workspace("acme", "Acme", &rules, now).await.unwrap().unwrap().id;
+        let workspace =
+            store.create_workspace("northwind", "Northwind", &rules, now).await.unwrap().unwrap().id;
         Self {
             clock: VirtualClock::new(now),
             store,
@@ -158,7 +159,11 @@ impl Rig {
         command: Command,
         target: Option<String>,
     ) -> Result<Applied, ApplyError> {
-        let request = Request {
+        self.store.apply(self.request(command, target), self.now()).await
+    }
+
+    pub(crate) fn request(&self, command: Command, target: Option<String>) -> Request {
+        Request {
             workspace_id: self.workspace,
             livemode: self.livemode,
             command,
@@ -167,8 +172,7 @@ impl Rig {
             dedupe: Dedupe::None,
             expected_version: None,
             traceparent: None,
-        };
-        self.store.apply(request, self.now()).await
+        }
     }
 
     pub(crate) async fn apply(&self, command: Command, target: Option<String>) -> String {

@@ -60,14 +60,14 @@ statements! {
 /// Records of one kind, found by any of their names. Deleted ones are found by id and number only.
 #[derive(Debug)]
 pub(super) struct Index<T> {
-    by_id: HashMap<String, T>,
+    all: HashMap<String, T>,
     by_display: HashMap<i64, String>,
     by_external: HashMap<String, String>,
 }
 
 impl<T> Default for Index<T> {
     fn default() -> Self {
-        Self { by_id: HashMap::new(), by_display: HashMap::new(), by_external: HashMap::new() }
+        Self { all: HashMap::new(), by_display: HashMap::new(), by_external: HashMap::new() }
     }
 }
 
@@ -78,7 +78,7 @@ impl<T> Index<T> {
             Ref::DisplayId(number) => self.by_display.get(number)?,
             Ref::ExternalId(key) => self.by_external.get(key)?,
         };
-        self.by_id.get(id)
+        self.all.get(id)
     }
 
     fn put(&mut self, id: String, display_id: i64, external_id: Option<&str>, record: T) {
@@ -87,11 +87,11 @@ impl<T> Index<T> {
             self.by_external.insert(key.to_owned(), id.clone());
         }
         self.by_display.insert(display_id, id.clone());
-        self.by_id.insert(id, record);
+        self.all.insert(id, record);
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &T> {
-        self.by_id.values()
+        self.all.values()
     }
 }
 
@@ -309,7 +309,7 @@ impl Facts {
         for row in scope.all(tx, &ONBOARDINGS_LOCKED, Arg::texts(&ids)).await? {
             self.remember(Record::Onboarding(records::onboarding(&row)?));
         }
-        let known: HashSet<String> = self.customers.by_id.keys().cloned().collect();
+        let known: HashSet<String> = self.customers.all.keys().cloned().collect();
         let missing =
             self.onboardings.all().map(|it| it.customer_id.to_text()).filter(|id| !known.contains(id));
         let missing: BTreeSet<String> = missing.collect();

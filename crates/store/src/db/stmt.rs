@@ -44,7 +44,7 @@ fn translate(text: &str, postgres: bool) -> String {
     while let Some((before, mark)) = rest.split_once('{') {
         out.push_str(before);
         let (mark, after) = mark.split_once('}').unwrap_or((mark, ""));
-        out.push_str(&match (mark.split_once(':').unwrap_or((mark, "")), postgres) {
+        let part = match (mark.split_once(':').unwrap_or((mark, "")), postgres) {
             (("in", arg), true) => format!("= ANY ({arg})"),
             (("in", arg), false) => format!("IN (SELECT value FROM json_each({arg}))"),
             (("each", arg), true) => format!("UNNEST({arg}::text[]) AS each(value)"),
@@ -57,7 +57,8 @@ fn translate(text: &str, postgres: bool) -> String {
             (("try lock", _), false) => "TRUE".into(),
             (("lock" | "lock of" | "skip locked", _), false) => String::new(),
             ((unknown, _), _) => format!("unknown mark {unknown}"),
-        });
+        };
+        out.push_str(&part);
         rest = after;
     }
     out.push_str(rest);

@@ -1,7 +1,7 @@
 //! Claiming: the pending deliveries of some recipients, under a lease, each group with the id of its message.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashSet},
     time::Duration,
 };
 
@@ -187,13 +187,12 @@ impl Store {
         if !unreadable.is_empty() {
             tx.execute(&UNREADABLE, vec![Arg::Texts(unreadable), Arg::time(now)]).await?;
         }
-        let leased = tx.bulk_returning(&LEASE, leases).await?;
-        let leased: HashMap<String, ()> =
-            leased.iter().map(|row| Ok((row.text("id")?, ()))).collect::<Result<_, StoreError>>()?;
+        let held = tx.bulk_returning(&LEASE, leases).await?;
+        let held: HashSet<String> = held.iter().map(|row| row.text("id")).collect::<Result<_, _>>()?;
         tx.commit().await?;
         // A row that a late worker finished in between is not ours.
         for claim in &mut claims {
-            claim.deliveries.retain(|delivery| leased.contains_key(&delivery.id.to_text()));
+            claim.deliveries.retain(|delivery| held.contains(&delivery.id.to_text()));
             for delivery in &mut claim.deliveries {
                 delivery.message_id = Some(claim.message_id.clone());
             }

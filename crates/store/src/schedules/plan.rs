@@ -81,7 +81,7 @@ impl Store {
             Err(error) if !error.is_away() => {
                 tracing::warn!(%error, "a batch cannot be planned; its rows are planned one by one");
             }
-            planned => return planned,
+            done => return done,
         }
         let mut count = 0;
         for one in [(1, 0), (0, 1)] {
@@ -89,7 +89,7 @@ impl Store {
                 let mut looked = Vec::new();
                 match self.plan_together(now, one, &planner, &mut looked).await {
                     Ok(0) => break,
-                    Ok(planned) => count += planned,
+                    Ok(done) => count += done,
                     Err(error) if error.is_away() || looked.is_empty() => return Err(error),
                     Err(error) if error.is_conflict() => {}
                     Err(error) => {
@@ -112,38 +112,17 @@ impl Store {
         looked: &mut Vec<Looked>,
     ) -> Result<usize, StoreError> {
         let mut tx = self.db().begin().await?;
-        let mut input = PlanInput::default();
-        let mut unreadable = Vec::new();
-        for row in tx.all(&DUE, vec![Arg::time(now), Arg::int(schedules.into())]).await? {
-            let it = Looked::schedule(&row, now)?;
-            match due(&row) {
-                Ok(due) => input.due.push(due),
-                Err(error) => unreadable.push((Looked::schedule(&row, now)?, error)),
+        match plan_in(&mut tx, now, (schedules, requests), planner, looked).await {
+            Ok(()) => tx.commit().await?,
+            Err(error) => {
+                // At once: a transaction that is only dropped may hold its rows while they are planned one by one, and
+                // they would look like somebody else's.
+                if let Err(failed) = tx.rollback().await {
+                    tracing::warn!(error = %failed, "a plan cannot be rolled back");
+                }
+                return Err(error);
             }
-            looked.push(it);
         }
-        for row in tx.all(&REQUESTED, vec![Arg::int(requests.into())]).await? {
-            let it = Looked::request(&row, now)?;
-            match requested(&row) {
-                Ok(request) => input.manual.push(request),
-                Err(error) => unreadable.push((Looked::request(&row, now)?, error)),
-            }
-            looked.push(it);
-        }
-        for (it, error) in unreadable {
-            set_aside(&mut tx, it, &error, now).await?;
-        }
-        if !input.due.is_empty() || !input.manual.is_empty() {
-            let onboardings = input.due.iter().map(|it| &it.onboarding);
-            let onboardings = onboardings.chain(input.manual.iter().map(|it| &it.onboarding));
-            input.situation = situation(&mut tx, onboardings, Vec::new()).await?;
-            let write = catch_unwind(AssertUnwindSafe(|| planner(&input)));
-            let write = write.map_err(|_| StoreError::Bug("the planner panicked".into()))?;
-            write_plan(&mut tx, write, now).await?;
-            let requests = Arg::texts(input.manual.iter().map(|it| it.id));
-            tx.execute(&PLANNED, vec![requests, Arg::time(now)]).await?;
-        }
-        tx.commit().await?;
         Ok(looked.len())
     }
 
@@ -156,12 +135,53 @@ impl Store {
                 Ok(()) => return tx.commit().await,
                 Err(error) if error.is_away() => return Err(error),
                 Err(error) => {
-                    tracing::error!(%error, "the fault of a schedule cannot be written to the ledger")
+                    tracing::error!(%error, "the fault of a schedule cannot be written to the ledger");
                 }
             }
         }
         Err(StoreError::Bug("a schedule that cannot be planned cannot be moved on".into()))
     }
+}
+
+async fn plan_in(
+    tx: &mut Tx,
+    now: DateTime<Utc>,
+    (schedules, requests): (u32, u32),
+    planner: &(impl Fn(&PlanInput) -> PlanWrite + Sync),
+    looked: &mut Vec<Looked>,
+) -> Result<(), StoreError> {
+    let mut input = PlanInput::default();
+    let mut unreadable = Vec::new();
+    for row in tx.all(&DUE, vec![Arg::time(now), Arg::int(schedules.into())]).await? {
+        let it = Looked::schedule(&row, now)?;
+        match due(&row) {
+            Ok(due) => input.due.push(due),
+            Err(error) => unreadable.push((Looked::schedule(&row, now)?, error)),
+        }
+        looked.push(it);
+    }
+    for row in tx.all(&REQUESTED, vec![Arg::int(requests.into())]).await? {
+        let it = Looked::request(&row, now)?;
+        match requested(&row) {
+            Ok(request) => input.manual.push(request),
+            Err(error) => unreadable.push((Looked::request(&row, now)?, error)),
+        }
+        looked.push(it);
+    }
+    for (it, error) in unreadable {
+        set_aside(tx, it, &error, now).await?;
+    }
+    if !input.due.is_empty() || !input.manual.is_empty() {
+        let onboardings = input.due.iter().map(|it| &it.onboarding);
+        let onboardings = onboardings.chain(input.manual.iter().map(|it| &it.onboarding));
+        input.situation = situation(tx, onboardings, Vec::new()).await?;
+        let write = catch_unwind(AssertUnwindSafe(|| planner(&input)));
+        let write = write.map_err(|_| StoreError::Bug("the planner panicked".into()))?;
+        write_plan(tx, write, now).await?;
+        let requests = Arg::texts(input.manual.iter().map(|it| it.id));
+        tx.execute(&PLANNED, vec![requests, Arg::time(now)]).await?;
+    }
+    Ok(())
 }
 
 impl Looked {
@@ -221,12 +241,11 @@ async fn set_aside(
     let (onboarding, request) = (it.onboarding, it.request);
     let cause = std::error::Error::source(error).map(ToString::to_string);
     tracing::error!(onboarding, request, %error, cause, "a reminder cannot be planned; it is set aside");
-    let moved = match request {
-        Some(request) => tx.execute(&PLANNED, vec![Arg::Texts(vec![request]), Arg::time(now)]).await?,
-        None => {
-            let args = vec![Arg::text(onboarding), Arg::time(now), Arg::time(now + SET_ASIDE)];
-            tx.execute(&MOVE_ON, args).await?
-        }
+    let moved = if let Some(request) = request {
+        tx.execute(&PLANNED, vec![Arg::Texts(vec![request]), Arg::time(now)]).await?
+    } else {
+        let args = vec![Arg::text(onboarding), Arg::time(now), Arg::time(now + SET_ASIDE)];
+        tx.execute(&MOVE_ON, args).await?
     };
     // None: somebody else has planned it meanwhile.
     let Some(mut row) = it.ledger.filter(|_| moved > 0) else { return Ok(()) };

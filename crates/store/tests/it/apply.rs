@@ -36,7 +36,7 @@ async fn what_was_created_is_read_back_field_by_field(bed: Bed) -> anyhow::Resul
     full.mrr = Some(1234.5);
     full.monthly_orders = Some(i64::MAX);
     full.external_id = Some("crm-1".into());
-    full.metadata = json!({"tier": "gold", "n": 1.5, "list": [1, null]}).as_object().unwrap().clone();
+    full.metadata.clone_from(json!({"tier": "gold", "n": 1.5, "list": [1, null]}).as_object().unwrap());
     let made = bed.apply(Command::CreateCustomer(CreateCustomer { fields: full.clone() }), None).await?;
     let read = bed.store.customer(bed.workspace, true, &Ref::ExternalId("crm-1".into())).await?.unwrap();
     assert_eq!(read.fields, full);
@@ -217,7 +217,7 @@ async fn a_customer_that_leaves_silences_its_onboardings(bed: Bed) -> anyhow::Re
 
 async fn texts_with_nul_are_kept_without_it(bed: Bed) -> anyhow::Result<()> {
     let mut odd = fields("N\0L");
-    odd.metadata = json!({"a\0": ["b\0"]}).as_object().unwrap().clone();
+    odd.metadata.clone_from(json!({"a\0": ["b\0"]}).as_object().unwrap());
     let made = bed.apply(Command::CreateCustomer(CreateCustomer { fields: odd }), None).await?;
     let read = bed.store.customer(bed.workspace, true, &Ref::Id(made.id)).await?.unwrap();
     assert_eq!(read.fields.name, "N\u{fffd}L");

@@ -28,7 +28,7 @@ contracts!(
 );
 
 pub(crate) fn limits() -> ClaimLimits {
-    ClaimLimits { deliveries: 400, lease: Duration::from_secs(300), channels: Channel::ALL.to_vec() }
+    ClaimLimits { deliveries: 400, lease: Duration::from_mins(5), channels: Channel::ALL.to_vec() }
 }
 
 pub(crate) fn sent(claim: &Claim, at: DateTime<Utc>) -> Vec<Finish> {

@@ -1,6 +1,7 @@
 //! Repeats: a request with a key, and a message with an id, has its effect once.
 
 use chrono::TimeDelta;
+use usher_lifecycle::reminder::Rules;
 use usher_store::{Dedupe, Outcome, Request};
 
 use crate::{
@@ -97,7 +98,7 @@ async fn a_failed_first_try_does_not_lock_the_key(bed: Bed) -> anyhow::Result<()
 }
 
 async fn keys_of_another_endpoint_workspace_or_mode_do_not_collide(bed: Bed) -> anyhow::Result<()> {
-    let other = bed.store.create_workspace("other", "Other", &Default::default(), now()).await?.unwrap();
+    let other = bed.store.create_workspace("other", "Other", &Rules::default(), now()).await?.unwrap();
     let one = keyed(&bed, "A", "POST /c", "k", "h");
     let requests = vec![
         one.clone(),

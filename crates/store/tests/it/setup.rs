@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
+use usher_lifecycle::reminder::Rules;
 use usher_store::{Store, StoreError};
 
 use crate::{
@@ -98,7 +99,7 @@ async fn keys_are_found_and_revoked_at_once(bed: Bed) -> anyhow::Result<()> {
     let again = other.revoke_key(bed.workspace, &made.key.id.to_text(), now() + TimeDelta::days(1)).await?;
     assert_eq!(again.unwrap().revoked_at, Some(now()));
     assert_eq!(other.keys(bed.workspace).await?.len(), 2);
-    assert!(bed.store.create_workspace("acme", "Twice", &Default::default(), now()).await?.is_none());
+    assert!(bed.store.create_workspace("acme", "Twice", &Rules::default(), now()).await?.is_none());
     Ok(())
 }
 

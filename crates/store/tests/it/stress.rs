@@ -57,8 +57,8 @@ async fn requests_plans_claims_and_outcomes_at_once_do_not_block_each_other(bed:
             Ok(count)
         });
     }
-    for worker in 0..2 {
-        let store = stores[worker].clone();
+    for store in &stores {
+        let store = store.clone();
         running.spawn(async move {
             let mut count = 0;
             for round in 0..ROUNDS * 4 {

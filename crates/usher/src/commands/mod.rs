@@ -68,23 +68,19 @@ async fn roles(config: &Config, roles: Roles) -> anyhow::Result<()> {
 /// The store and the workspace of a command.
 async fn workspace(config: &Config, within: &cli::In) -> anyhow::Result<(Store, Workspace)> {
     let store = store::open_ready(config).await?;
-    let found = match &within.workspace {
-        Some(slug) => {
-            let found = store.workspace_by_slug(slug).await?;
-            found.with_context(|| {
-                format!("there is no workspace {slug:?}; `usher workspace list` lists them")
-            })?
-        }
-        None => {
-            let mut all = store.workspaces().await?;
-            let only = if all.len() == 1 { all.pop() } else { None };
-            only.with_context(|| match all.len() {
-                0 => "the store has no workspace yet; `usher run` or `usher workspace create` makes one"
-                    .to_owned(),
-                count => format!("there are {count} workspaces; say which by --workspace SLUG"),
-            })?
-        }
-    };
+    if let Some(slug) = &within.workspace {
+        let found = store.workspace_by_slug(slug).await?;
+        let found = found
+            .with_context(|| format!("there is no workspace {slug:?}; `usher workspace list` lists them"))?;
+        return Ok((store, found));
+    }
+    let mut all = store.workspaces().await?;
+    let count = all.len();
+    let found = if count == 1 { all.pop() } else { None };
+    let found = found.with_context(|| match count {
+        0 => "the store has no workspace yet; `usher run` or `usher workspace create` makes one".to_owned(),
+        count => format!("there are {count} workspaces; say which by --workspace SLUG"),
+    })?;
     Ok((store, found))
 }
 

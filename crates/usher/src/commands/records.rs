@@ -22,6 +22,7 @@ pub(super) fn given(fields: &[(&str, Option<Value>)]) -> Value {
 }
 
 /// What a refused body says, for the command line.
+#[expect(clippy::needless_pass_by_value, reason = "it is made for map_err")]
 pub(super) fn told(refusal: usher_lifecycle::Refusal) -> anyhow::Error {
     anyhow::anyhow!("refused: {}: {}", refusal.code.as_str(), refusal.message)
 }

@@ -168,6 +168,9 @@ pub(super) fn smtp_url(text: &str) -> bool {
         matches!(url.scheme, "smtp" | "smtps")
             && url.userinfo.is_none_or(login)
             && host_and_port(url.authority)
-            && matches!(url.tail, "" | "/" | "?tls=required" | "/?tls=required")
+            && matches!(
+                url.tail.strip_prefix('/').unwrap_or(url.tail),
+                "" | "?tls=required" | "?tls=opportunistic" | "?tls=off"
+            )
     })
 }

@@ -144,7 +144,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "smtp.url",
         Kind::SecretUrl(check::smtp_url),
-        "smtp://[user:password@]host[:port][?tls=required] or smtps://..., user and password percent-encoded",
+        "smtp://[user:password@]host[:port][?tls=required|opportunistic|off] or smtps://..., user and password percent-encoded",
     ),
     file("smtp.url_file"),
     key("smtp.from", Kind::Text(check::mailbox), "an address, or a name and <address>, with one @"),

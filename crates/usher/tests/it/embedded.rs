@@ -88,7 +88,7 @@ async fn created_today_started_yesterday_it_is_reminded_of_at_nine_once_whatever
         message.headers
     );
     assert!(message.body("text/plain").is_some() && message.body("text/html").is_some());
-    let calls = slack.wait_for(1, PATIENCE).await;
+    let calls = slack.wait_for_method("chat.postMessage", 1, PATIENCE).await;
     assert_eq!(calls[0].body["channel"], "U0ADA");
 
     // The schedule has moved on, the ledger tells both channels, and a restart sends nothing again.
@@ -114,7 +114,7 @@ async fn created_today_started_yesterday_it_is_reminded_of_at_nine_once_whatever
     api.expect(202, "POST", &format!("/onboardings/{id}/reminders"), json!(null)).await?;
     let mails = sink.wait_for(2, PATIENCE).await;
     assert_eq!(mails.len(), 2, "one of the rhythm, one by hand");
-    assert_eq!(slack.wait_for(2, PATIENCE).await.len(), 2);
+    assert_eq!(slack.wait_for_method("chat.postMessage", 2, PATIENCE).await.len(), 2);
     let after = api.expect(200, "GET", &format!("/onboardings/{id}"), json!(null)).await?;
     assert_eq!(after["next_reminder_at"], "2026-03-04T09:00:00Z", "by hand does not disturb the rhythm");
     third.terminate()?;

@@ -61,6 +61,14 @@ impl Foreign {
         }
     }
 
+    /// Asks the server something; its answer.
+    pub(crate) async fn request(&mut self, subject: &str) -> anyhow::Result<Value> {
+        let inbox = format!("_INBOX.{subject}");
+        self.subscribe(&inbox).await?;
+        self.write.write_all(format!("PUB {subject} {inbox} 0\r\n\r\n").as_bytes()).await?;
+        Ok(self.next().await?.2)
+    }
+
     /// The next message: subject, headers as text, body.
     pub(crate) async fn next(&mut self) -> anyhow::Result<(String, String, Value)> {
         loop {

@@ -15,7 +15,7 @@ use usher_testkit::{
 /// The first key of every story's store.
 pub(crate) const KEY: &str = "pivotal_story_0123456789abcdefghijklmnopqrst";
 /// Nothing in a story takes longer on a machine that is busy with other things.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The binary under test.
 pub(crate) fn binary() -> PathBuf {

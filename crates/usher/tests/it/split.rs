@@ -67,7 +67,7 @@ async fn commands_become_onboardings_events_and_one_digest_although_both_process
     let (server, sink) = (Nats::start().await?, Sink::start().await?);
     let split = Split {
         database: postgres::fresh_database().await?.url,
-        nats: server.url().to_owned(),
+        nats: server.url(),
         smtp: format!("smtp://{}:{}", sink.host(), sink.port()),
         ingest_dir: tempfile::tempdir()?,
         scheduler_dir: tempfile::tempdir()?,
@@ -105,6 +105,13 @@ async fn commands_become_onboardings_events_and_one_digest_although_both_process
     .await?;
     let keys: BTreeSet<&str> = made.iter().filter_map(|it| it["external_id"].as_str()).collect();
     assert_eq!((made.len(), keys.len()), (COMMANDS, COMMANDS), "each command had one effect");
+
+    eventually("an empty queue: everything is acknowledged", async || {
+        let mut asking = Foreign::connect(&split.nats).await?;
+        let info = asking.request("$JS.API.STREAM.INFO.USHER_COMMANDS").await?;
+        Ok((info["state"]["messages"] == 0).then_some(()))
+    })
+    .await?;
 
     // Every creation is published, perhaps more than once, always under the same id.
     let mut published: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -167,7 +174,7 @@ async fn a_malformed_command_is_rejected_with_its_reason_and_the_consumer_goes_o
     let (server, sink) = (Nats::start().await?, Sink::start().await?);
     let split = Split {
         database: postgres::fresh_database().await?.url,
-        nats: server.url().to_owned(),
+        nats: server.url(),
         smtp: format!("smtp://{}:{}", sink.host(), sink.port()),
         ingest_dir: tempfile::tempdir()?,
         scheduler_dir: tempfile::tempdir()?,

@@ -76,6 +76,7 @@ fn each_key_takes_what_it_should() {
         ("nats.url", "nats://a:4222,tls://u:p@b"),
         ("smtp.url", "smtps://me%40example.com:pw@mail"),
         ("smtp.url", "smtp://[::1]:1025"),
+        ("smtp.url", "smtp://u:p@mail:25/?tls=off"),
         ("smtp.from", "a@b"),
         ("log.filter", "warn,usher_store=debug"),
         ("reminders.holidays", "2028-02-29"),
