@@ -3,4 +3,5 @@
 pub mod body;
 pub mod http;
 pub mod intake;
+pub mod outlook;
 pub mod relay;

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How long a claim holds: so long after its worker died is a message taken up again.
-const LEASE: Duration = Duration::from_secs(180);
+const LEASE: Duration = Duration::from_mins(3);
 /// What must be left of it when sending begins: a send's own deadline, after the wait for a free connection.
 const LEAST_LEFT: TimeDelta = TimeDelta::seconds(100);
 /// Deliveries that are looked at for one claim.
@@ -30,7 +30,7 @@ const FRESH: TimeDelta = TimeDelta::seconds(1);
 /// Outcomes that are recorded in one transaction.
 const RECORD: usize = 1_000;
 /// How long a dispatch pass tries to record outcomes while the database is away.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a dispatch pass did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

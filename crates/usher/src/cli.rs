@@ -57,6 +57,9 @@ pub(crate) enum Command {
     /// Works on onboardings
     #[command(subcommand)]
     Onboarding(Onboarding),
+    /// Previews, explains and sends reminders
+    #[command(subcommand)]
+    Reminders(Reminders),
     /// Shows and checks the configuration
     #[command(subcommand)]
     Config(Config),
@@ -226,6 +229,63 @@ pub(crate) enum Onboarding {
         #[arg(long)]
         reason: Option<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Reminders {
+    /// Computes the next slots of a rhythm; with an onboarding, of that record and its workspace's policy
+    Preview(Preview),
+    /// Says what was sent, what was not and why, what comes next and to whom
+    Explain {
+        #[command(flatten)]
+        scope: Scope,
+        /// The onboarding's id or number
+        onboarding: String,
+        /// Rows of the ledger, newest first
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
+        limit: u32,
+    },
+    /// Sends a reminder now, at any hour and day
+    Send {
+        #[command(flatten)]
+        scope: Scope,
+        /// The onboarding's id or number
+        onboarding: String,
+    },
+}
+
+/// A rhythm, or an onboarding that has one.
+#[derive(Debug, Args)]
+pub(crate) struct Preview {
+    #[command(flatten)]
+    pub(crate) scope: Scope,
+    /// An onboarding's id or number; without it the flags below say everything, and no store is needed
+    #[arg(conflicts_with_all = ["frequency_days", "time_zone", "time_of_day", "started_at", "working_days", "holidays"])]
+    pub(crate) onboarding: Option<String>,
+    /// Days between reminders, 1 to 365
+    #[arg(long, default_value_t = 1)]
+    pub(crate) frequency_days: i64,
+    /// A zone of the tz database
+    #[arg(long, default_value = "UTC")]
+    pub(crate) time_zone: String,
+    /// When slots fall due, local time
+    #[arg(long, default_value = "09:00")]
+    pub(crate) time_of_day: String,
+    /// When the onboarding began (default: now)
+    #[arg(long)]
+    pub(crate) started_at: Option<String>,
+    /// Only slots after this instant (default: now)
+    #[arg(long)]
+    pub(crate) after: Option<String>,
+    /// How many
+    #[arg(long, default_value_t = 5)]
+    pub(crate) count: usize,
+    /// Days on which slots fall
+    #[arg(long, value_delimiter = ',', default_value = "mon,tue,wed,thu,fri")]
+    pub(crate) working_days: Vec<String>,
+    /// Dates that are no working days
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) holidays: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -111,6 +111,7 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
             clock: Arc::clone(&clock),
             wake: Arc::clone(&wake),
             ready: readiness(&bus),
+            channels: messages::configured(config),
             body_limit: config.http.body_limit_bytes,
         };
         let shutdown = shutdown.clone();

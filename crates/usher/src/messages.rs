@@ -1,6 +1,7 @@
 //! The channels of this installation, as configured.
 
 use anyhow::Context as _;
+use usher_lifecycle::reminder::Configured;
 use usher_scheduler::{
     Channels, Settings,
     channel::{Mailer, SlackSender, SmtpConfig},
@@ -32,6 +33,11 @@ pub(crate) fn channels(config: &Config) -> anyhow::Result<Channels> {
         None => None,
     };
     Ok(Channels { mailer: Some(mailer), slack })
+}
+
+/// Which channels [`channels`] makes. A process that does not send says by it what the others will send.
+pub(crate) const fn configured(config: &Config) -> Configured {
+    Configured { email: true, slack: config.slack.token.is_some() }
 }
 
 /// What messages say of the installation.

@@ -12,6 +12,7 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde_json::Value;
 use usher_lifecycle::{
     limits::{self, excerpt},
     refusal::{Code, Refusal},
@@ -117,13 +118,25 @@ struct List<T> {
     data: Vec<T>,
     has_more: bool,
     next_cursor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upcoming: Option<Value>,
 }
 
 /// A part of a list, each record as `view` shows it.
 pub(super) fn answer<'a, T, V: Serialize>(listed: &'a Listed<T>, view: impl Fn(&'a T) -> V) -> Response {
+    answer_with(listed, view, None)
+}
+
+/// The same, with what is still to come.
+pub(super) fn answer_with<'a, T, V: Serialize>(
+    listed: &'a Listed<T>,
+    view: impl Fn(&'a T) -> V,
+    upcoming: Option<Value>,
+) -> Response {
     let next_cursor = listed.next.map(|cursor| cursor.to_string());
     let data = listed.data.iter().map(view).collect();
-    Json(List { object: "list", data, has_more: next_cursor.is_some(), next_cursor }).into_response()
+    Json(List { object: "list", data, has_more: next_cursor.is_some(), next_cursor, upcoming })
+        .into_response()
 }
 
 /// A list in which nothing can be.

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use axum::{Router, middleware};
 use chrono::{DateTime, Utc};
 use tower_http::catch_panic::CatchPanicLayer;
+use usher_lifecycle::reminder::Configured;
 use usher_store::Store;
 
 pub use self::{
@@ -51,6 +52,8 @@ pub struct App {
     pub wake: Arc<dyn Fn() + Send + Sync>,
     /// What `/readyz` tells beside the store. Must not block.
     pub ready: Arc<dyn Fn() -> Readiness + Send + Sync>,
+    /// The channels of this installation; others are not planned for, and answers say so.
+    pub channels: Configured,
     /// Most bytes of a body; more is 413.
     pub body_limit: usize,
 }

@@ -12,13 +12,18 @@ use super::{
     payload::Payload,
     target::Target,
 };
-use crate::body;
+use crate::{body, outlook::outlook};
+
+/// Slots that are shown beside the ledger.
+const UPCOMING: usize = 5;
 
 pub(super) async fn ledger(caller: Caller, target: Target, query: Query) -> Result<Response, ApiError> {
     let page = query.read(&[], |_| Ok(()))?;
     let onboarding = find(&caller, &target).await?;
     let listed = caller.store().ledger(onboarding.id, &page).await?;
-    Ok(list::answer(&listed, LedgerRow::object))
+    let (channels, now) = (caller.api.channels, caller.now);
+    let upcoming = outlook(caller.store(), &onboarding, channels, now, UPCOMING).await?;
+    Ok(list::answer_with(&listed, LedgerRow::object, Some(upcoming)))
 }
 
 pub(super) async fn remind(caller: Caller, target: Target, payload: Payload) -> Result<Response, ApiError> {

@@ -97,6 +97,7 @@ impl TestApp {
                 }
             }),
             ready: Arc::new(Readiness::default),
+            channels: usher_lifecycle::reminder::Configured { email: true, slack: false },
             body_limit: http::BODY_LIMIT,
         });
         Self {

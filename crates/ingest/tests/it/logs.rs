@@ -79,6 +79,7 @@ async fn a_panic_is_logged_once() {
         clock: Arc::new(|| panic!("the clock fell off the wall")),
         wake: Arc::new(|| {}),
         ready: Arc::new(Readiness::default),
+        channels: usher_lifecycle::reminder::Configured { email: true, slack: false },
         body_limit: 1024,
     });
     let lines = Lines::default();

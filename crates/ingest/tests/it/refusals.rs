@@ -125,6 +125,7 @@ async fn a_bus_that_is_away_degrades_and_a_part_that_is_down_is_503() {
             clock: Arc::new(crate::app::start),
             wake: Arc::new(|| {}),
             ready: Arc::new(move || Readiness(vec![("bus", told.clone())])),
+            channels: usher_lifecycle::reminder::Configured { email: true, slack: false },
             body_limit: 1024,
         });
         let answer = app.get("/readyz").await;
@@ -141,6 +142,7 @@ async fn a_panic_is_a_500_in_the_envelope_and_the_next_request_is_served() {
         clock: Arc::new(|| panic!("the clock fell off the wall")),
         wake: Arc::new(|| {}),
         ready: Arc::new(Readiness::default),
+        channels: usher_lifecycle::reminder::Configured { email: true, slack: false },
         body_limit: 1024,
     });
     let answer = app.get("onboardings").await;

@@ -27,7 +27,15 @@ async fn remind_now(app: &TestApp) {
     app.post(&path, json!({"channels": ["fax"]})).await.refused(400, "invalid_value", Some("channels.0"));
 
     let ledger = app.get(&path).await.ok();
-    assert_eq!(ledger, json!({"object": "list", "data": [], "has_more": false, "next_cursor": Value::Null}));
+    let (rows, upcoming) = (&ledger["data"], &ledger["upcoming"]);
+    assert_eq!(
+        (rows, &ledger["has_more"], &ledger["next_cursor"]),
+        (&json!([]), &json!(false), &Value::Null)
+    );
+    assert_eq!(upcoming["slots"].as_array().map(Vec::len), Some(5), "{upcoming}");
+    assert_eq!(upcoming["slots"][0]["due_at"], onboarding["next_reminder_at"]);
+    assert_eq!(upcoming["recipients"], json!([]), "nobody has a role");
+    assert_eq!(upcoming["reason"], "no_recipient", "and no address stands in for them");
     let unchanged = app.get(&format!("onboardings/{}", onboarding["id"].as_str().unwrap())).await.ok();
     assert_eq!(unchanged["version"], 1, "asking for a reminder is no change of the onboarding");
 }

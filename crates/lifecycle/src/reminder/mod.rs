@@ -3,6 +3,7 @@
 pub mod audience;
 pub mod cadence;
 pub mod calendar;
+pub mod outlook;
 pub mod plan;
 pub mod policy;
 pub mod quiet;
@@ -21,6 +22,7 @@ pub use calendar::{
     exists, instant, is_working_day, local, local_date, roll_back, roll_forward, sendable_at, start_of_day,
     whole_days_between,
 };
+pub use outlook::{Outlook, outlook};
 pub use plan::{DueNow, GRACE, Gap, Step, gap, spread, stable_hash, step};
 pub use policy::{
     Ambiguous, CatchUp, EscalateTo, EscalationStep, Policy, RequireReason, Rules, UnknownZone, Zone, zone,

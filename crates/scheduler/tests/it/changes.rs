@@ -9,6 +9,7 @@ use usher_lifecycle::reminder::Rules;
 use usher_lifecycle::{OnboardingId, Phase, State, UserId};
 use usher_scheduler::Channels;
 use usher_store::Page;
+use usher_testkit::smtp::Behaviour;
 
 use crate::rig::{Rig, stories};
 
@@ -17,6 +18,7 @@ stories!(
     paused_between_planning_and_sending,
     deleted_between_planning_and_sending,
     snoozed_between_planning_and_sending,
+    completed_while_its_message_waited_for_its_turn,
     muted_between_planning_and_sending,
     channel_off_between_planning_and_sending,
     both_channels_off_shows_no_next_reminder,
@@ -75,6 +77,46 @@ async fn snoozed_between_planning_and_sending(rig: Rig) {
     let (onboarding, _) = planned(&rig).await;
     rig.apply(Command::SnoozeOnboarding(Snooze::Days(3)), Some(onboarding.to_text())).await;
     nothing_goes_out(&rig, onboarding, "snoozed").await;
+}
+
+/// One connection, so that two messages have their turn, and the third waits for theirs.
+async fn completed_while_its_message_waited_for_its_turn(rig: Rig) {
+    let mut all = Vec::new();
+    for name in ["ada", "grace", "edsger"] {
+        let user = rig.user(name).await;
+        all.push(rig.onboarding("Acme", &[(Role::Csm, user)]).await);
+    }
+    rig.set("2026-03-03T09:00:00Z");
+    rig.sink.next(2, Behaviour::StallInData);
+    let channels = Channels { mailer: Some(rig.mailer_with(1)), slack: None };
+    let scheduler = rig.scheduler_with(rig.store.clone(), channels);
+    scheduler.plan(rig.now()).await.unwrap();
+    let meanwhile = async {
+        let begun = async {
+            while rig.sink.connections() == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(crate::PATIENCE, begun).await.unwrap();
+        rig.clock.advance(TimeDelta::seconds(5));
+        for onboarding in &all {
+            let done = OnboardingPatch { phase: Some(Phase::Completed), ..OnboardingPatch::default() };
+            rig.patch(*onboarding, done).await;
+        }
+    };
+    let (report, ()) = tokio::join!(scheduler.dispatch(rig.now()), meanwhile);
+    assert_eq!(report.unwrap().recorded, 3);
+    assert_eq!(rig.sink.messages().len(), 0);
+    let mut reasons = Vec::new();
+    for onboarding in all {
+        reasons.push(rig.ledger(onboarding).await.remove(0).reason);
+    }
+    reasons.sort();
+    assert_eq!(
+        reasons,
+        [None, None, Some("completed".to_owned())],
+        "two are on their way, one is not wanted"
+    );
 }
 
 async fn muted_between_planning_and_sending(rig: Rig) {
@@ -231,4 +273,24 @@ async fn a_channel_taken_away_between_planning_and_sending(rig: Rig) {
     let neither = rig.scheduler_with(rig.store.clone(), Channels::default());
     neither.dispatch(rig.now()).await.unwrap();
     assert_eq!(rig.story(onboarding).await, ["email ada skipped not_configured"]);
+}
+
+/// A record that cannot be read, as a newer version might have written it.
+#[tokio::test]
+async fn an_unreadable_record_holds_nobody_up() {
+    usher_testkit::skip_without_servers!();
+    let rig = Rig::postgres().await;
+    let (onboarding, _) = planned(&rig).await;
+    let grace = rig.user("grace").await;
+    rig.set("2026-03-03T08:59:00Z");
+    let other = rig.onboarding("Bolt", &[(Role::Csm, grace)]).await;
+    rig.set("2026-03-03T09:00:00Z");
+    let scheduler = rig.scheduler();
+    scheduler.plan(rig.now()).await.unwrap();
+    let sql = format!("UPDATE onboardings SET phase = 'unheard_of' WHERE id = '{onboarding}'");
+    let done = std::process::Command::new("psql").args(["-q", "-c", &sql, &rig.url]).status().unwrap();
+    assert!(done.success());
+    scheduler.dispatch(rig.now()).await.unwrap();
+    assert_eq!(rig.story(other).await, ["email grace sent -"]);
+    assert_eq!(rig.story(onboarding).await, ["email ada failed internal_error"]);
 }

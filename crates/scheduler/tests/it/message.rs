@@ -17,7 +17,10 @@ fn email(message: &Message) -> String {
 fn slack(items: Vec<Item>) -> String {
     let bodies = templates().slack(&by_slack("U1", items)).unwrap();
     bodies.iter().fold(String::new(), |mut all, body| {
-        let blocks = serde_json::to_string_pretty(&body.blocks).unwrap();
+        // Whether maps keep their order depends on what else is built.
+        let mut blocks = serde_json::to_value(&body.blocks).unwrap();
+        blocks.sort_all_objects();
+        let blocks = serde_json::to_string_pretty(&blocks).unwrap();
         writeln!(all, "text: {}\nitems: {:?}\n{blocks}", body.text, body.items).unwrap();
         all
     })

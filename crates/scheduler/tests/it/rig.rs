@@ -112,11 +112,16 @@ impl Rig {
     }
 
     pub(crate) fn mailer(&self) -> Mailer {
-        self.mailer_to(&format!("smtp://127.0.0.1:{}?tls=off", self.sink.port()))
+        self.mailer_with(8)
     }
 
-    pub(crate) fn mailer_to(&self, url: &str) -> Mailer {
+    pub(crate) fn mailer_with(&self, connections: usize) -> Mailer {
+        Self::mailer_to(&format!("smtp://127.0.0.1:{}?tls=off", self.sink.port()), connections)
+    }
+
+    pub(crate) fn mailer_to(url: &str, connections: usize) -> Mailer {
         let mut config = SmtpConfig::new(url.to_owned().into(), "usher <usher@usher.example>");
+        config.max_connections = connections;
         config.connect_limit = Duration::from_millis(1_500);
         config.message_limit = Duration::from_secs(3);
         Mailer::smtp(&config).unwrap()

@@ -135,7 +135,7 @@ async fn a_server_that_is_not_there_is_retried_until_the_next_slot_takes_over(ri
     let (onboarding, _) = onboarding_of(&rig, "ada").await;
     // Bound and closed again: nobody listens there.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let nowhere = by_email(&rig, rig.mailer_to(&format!("smtp://127.0.0.1:{port}?tls=off")));
+    let nowhere = by_email(&rig, Rig::mailer_to(&format!("smtp://127.0.0.1:{port}?tls=off"), 8));
     rig.set(NINE);
     nowhere.plan(rig.now()).await.unwrap();
     let mut waits = Vec::new();
@@ -161,7 +161,7 @@ async fn a_login_that_fails_takes_the_channel_down_and_all_is_sent_later(rig: Ri
     for n in 0..40 {
         all.push(onboarding_of(&rig, &format!("person{n}")).await);
     }
-    let wrong = by_email(&rig, rig.mailer_to(&url("wrong")));
+    let wrong = by_email(&rig, Rig::mailer_to(&url("wrong"), 8));
     rig.pass_at(&wrong, NINE).await;
     let tried = sink.connections();
     assert!(tried <= 16, "the others were not even tried: {tried}");
@@ -175,7 +175,7 @@ async fn a_login_that_fails_takes_the_channel_down_and_all_is_sent_later(rig: Ri
         assert_eq!(user.reach.email_broken, None);
     }
 
-    let right = by_email(&rig, rig.mailer_to(&url("right")));
+    let right = by_email(&rig, Rig::mailer_to(&url("right"), 8));
     rig.clock.advance(TimeDelta::minutes(5));
     rig.pass(&right).await;
     assert_eq!(sink.messages().len(), 40);

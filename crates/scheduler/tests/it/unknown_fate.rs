@@ -125,7 +125,7 @@ async fn killed_before_anything_was_sent_is_sent(rig: Rig) {
     rig.set(NINE);
     let limits = usher_store::ClaimLimits {
         deliveries: 100,
-        lease: std::time::Duration::from_secs(180),
+        lease: std::time::Duration::from_mins(3),
         channels: usher_lifecycle::reminder::Channel::ALL.to_vec(),
     };
     rig.scheduler().plan(rig.now()).await.unwrap();

@@ -3,6 +3,7 @@
 mod config;
 mod onboarding;
 mod records;
+mod reminders;
 mod tenancy;
 
 use anyhow::Context as _;
@@ -54,6 +55,7 @@ pub(crate) async fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Key(command) => tenancy::key(&config, command, json).await,
         Command::User(command) => records::user(&config, command, json).await,
         Command::Customer(command) => records::customer(&config, command, json).await,
+        Command::Reminders(command) => reminders::execute(&config, command, json).await,
         Command::Onboarding(command) => onboarding::execute(&config, command, json).await,
         // Handled above, where a faulty configuration is no reason to stop.
         Command::Config(_) => Ok(()),
