@@ -136,7 +136,8 @@ async fn what_can_never_succeed_is_rejected_once_and_the_consumer_goes_on() {
     let create_subject = "usher.commands.acme.onboarding.create";
     let large = format!("\"{}\"", "x".repeat(1024 * 1024 - 1));
     // Too long for an index of Postgres, even compressed.
-    let long_id: String = (1..800_u32).map(|n| format!("{:08x}", n.wrapping_mul(2_654_435_761))).collect();
+    let digits = (1..800_u32).map(|n| n.wrapping_mul(2_654_435_761).to_string());
+    let long_id: String = digits.collect();
     let bad = vec![
         ("invalid_json", message(create_subject, &[("Nats-Msg-Id", "a")], "{broken")),
         ("invalid_data", message(create_subject, &[("Nats-Msg-Id", "b")], "[1]")),

@@ -27,6 +27,7 @@ stories!(
     paused_over_the_slot_and_resumed_sends_nothing_at_once,
     quiet_hours_end_exactly_one_message,
     deferred_is_superseded_by_the_next_slot,
+    what_travels_apart_has_message_ids_of_its_own,
 );
 
 async fn started_yesterday_is_sent_once_at_the_time_of_day(rig: Rig) {
@@ -237,4 +238,20 @@ async fn deferred_is_superseded_by_the_next_slot(rig: Rig) {
     assert_eq!(rig.sink.messages().len(), 1, "one, not three");
     let rows = rig.ledger(onboarding).await;
     assert_eq!((count(&rows, Status::Sent), count(&rows, Status::Skipped)), (1, 2));
+}
+
+/// A mail server that has seen a Message-ID may drop another message with the same one.
+async fn what_travels_apart_has_message_ids_of_its_own(rig: Rig) {
+    let onboarding = quiet(&rig, "08:30", "11:00").await;
+    let scheduler = rig.scheduler();
+    rig.set("2026-03-03T09:00:00Z");
+    scheduler.plan(rig.now()).await.unwrap();
+    // Claimed together: the one is deferred, the other goes out.
+    rig.clock.advance(TimeDelta::seconds(1));
+    rig.apply(Command::RemindOnboarding(None), Some(onboarding.to_text())).await;
+    rig.pass(&scheduler).await;
+    rig.pass_at(&scheduler, "2026-03-03T11:00:00Z").await;
+    let ids = rig.message_ids();
+    assert_eq!(ids.len(), 2);
+    assert_ne!(ids[0], ids[1]);
 }

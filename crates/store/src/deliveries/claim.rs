@@ -160,7 +160,8 @@ impl Store {
             let (Some(recipient), is_repeat) = (first.recipient.clone(), repeats.contains(&first.id)) else {
                 continue;
             };
-            let message_id = message_id.unwrap_or_else(|| first.id.to_text());
+            // Never one that an earlier message had: a mail server may drop what has an id that it has seen.
+            let message_id = message_id.unwrap_or_else(|| ids::mint::reminder(now).to_text());
             for delivery in &deliveries {
                 leases.push(vec![
                     Arg::id(delivery.id),
