@@ -240,7 +240,9 @@ CREATE TABLE deliveries (
     updated_at    text NOT NULL,
     UNIQUE (onboarding_id, kind, slot, channel, recipient)
 );
-CREATE INDEX deliveries_pending ON deliveries (send_after) WHERE status = 'pending';
+CREATE INDEX deliveries_pending ON deliveries (channel, send_after) WHERE status = 'pending';
+CREATE INDEX deliveries_waiting ON deliveries (send_after) WHERE status = 'pending' AND lease_until IS NULL;
+CREATE INDEX deliveries_leased ON deliveries (lease_until) WHERE status = 'pending' AND lease_until IS NOT NULL;
 CREATE INDEX deliveries_pending_of ON deliveries (recipient, channel, workspace_id) WHERE status = 'pending';
 CREATE INDEX deliveries_of_onboarding ON deliveries (onboarding_id, planned_at, id);
 

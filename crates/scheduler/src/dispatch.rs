@@ -148,6 +148,7 @@ impl Scheduler {
                 Ok(finished) => {
                     landed.truncate(start);
                     report.add(finished);
+                    self.wrote_events();
                 }
                 Err(error) if error.is_away() => return Err(error),
                 Err(error) => {
@@ -169,7 +170,10 @@ impl Scheduler {
         let Some(last) = landed.last().cloned() else { return Ok(()) };
         let delivery = last.delivery.id;
         match self.store.finish(vec![last], (self.clock)()).await {
-            Ok(finished) => report.add(finished),
+            Ok(finished) => {
+                report.add(finished);
+                self.wrote_events();
+            }
             Err(error) if error.is_away() => return Err(error),
             // Its lease ends, and it comes back as ambiguous.
             Err(error) => tracing::error!(%delivery, %error, "an outcome cannot be recorded"),

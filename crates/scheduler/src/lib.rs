@@ -22,7 +22,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use usher_bus::Bus;
 use usher_lifecycle::{
     Onboarding,
@@ -95,6 +95,7 @@ pub struct Scheduler {
     email_turns: Arc<Semaphore>,
     slack_turns: Arc<Semaphore>,
     resting: Arc<Mutex<HashMap<Channel, DateTime<Utc>>>>,
+    events: Option<Arc<Notify>>,
 }
 
 impl std::fmt::Debug for Scheduler {
@@ -124,6 +125,20 @@ impl Scheduler {
             email_turns: Arc::new(Semaphore::new(email_at_once)),
             slack_turns: Arc::new(Semaphore::new(SLACK_AT_ONCE)),
             resting: Arc::default(),
+            events: None,
+        }
+    }
+
+    /// Tells this one whenever events were written, so that the relay of the same process publishes them at once.
+    #[must_use]
+    pub fn with_events(mut self, events: Arc<Notify>) -> Self {
+        self.events = Some(events);
+        self
+    }
+
+    fn wrote_events(&self) {
+        if let Some(events) = &self.events {
+            events.notify_one();
         }
     }
 
@@ -146,11 +161,12 @@ impl Scheduler {
             let (channel, code) = (channel.as_str(), outcome.code());
             match &outcome {
                 Outcome::Accepted { .. } => tracing::info!(channel, "the channel is ready"),
-                Outcome::RefusedForNow { detail, .. }
-                | Outcome::RefusedForGood { detail, .. }
-                | Outcome::ChannelDown { detail, .. }
-                | Outcome::Unknown { detail } => {
-                    tracing::error!(channel, code, detail, "the channel cannot send now; its reminders wait");
+                // What the other side wrote may hold an address; the ledger has it where something was sent.
+                Outcome::RefusedForNow { .. }
+                | Outcome::RefusedForGood { .. }
+                | Outcome::ChannelDown { .. }
+                | Outcome::Unknown { .. } => {
+                    tracing::error!(channel, code, "the channel cannot send now; its reminders wait");
                 }
             }
         }

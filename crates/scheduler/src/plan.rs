@@ -29,17 +29,23 @@ impl Scheduler {
     pub async fn plan(&self, now: DateTime<Utc>) -> Result<PlanReport, StoreError> {
         let mut report = PlanReport::default();
         loop {
-            let configured = self.configured();
-            let count = self.store.plan(now, BATCH, |input| write(input, configured, now)).await?;
+            let count = self.plan_batch(now).await?;
             report.planned += count;
             if count < BATCH as usize {
-                break;
+                return Ok(report);
             }
         }
-        if report.planned > 0 {
-            tracing::info!(planned = report.planned, "reminders planned");
+    }
+
+    /// Plans one batch of what is due; how many schedules and requests.
+    pub(crate) async fn plan_batch(&self, now: DateTime<Utc>) -> Result<usize, StoreError> {
+        let configured = self.configured();
+        let planned = self.store.plan(now, BATCH, |input| write(input, configured, now)).await?;
+        if planned > 0 {
+            self.wrote_events();
+            tracing::info!(planned, "reminders planned");
         }
-        Ok(report)
+        Ok(planned)
     }
 }
 

@@ -48,7 +48,8 @@ pub(crate) async fn send(
             }
             _ => Vec::new(),
         };
-        delivery.status = Status::Skipped;
+        // Of what may have arrived nobody may say that it was not sent.
+        delivery.status = if delivery.ambiguities > 0 { Status::Ambiguous } else { Status::Skipped };
         delivery.reason = Some(reason.as_str().to_owned());
         finish(delivery, follow_ups)
     };
@@ -152,6 +153,7 @@ fn verdict(
     };
     let planned = recheck::Planned {
         kind: delivery.kind,
+        slot: &delivery.slot,
         due_at: delivery.due_at,
         channel: claim.channel,
         recipient: &claim.recipient,

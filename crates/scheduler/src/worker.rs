@@ -15,6 +15,8 @@ const IDLE: Duration = Duration::from_secs(30);
 /// First sleep while something is due that cannot be had, because another worker holds it or its channel is down; each
 /// further one is twice as long.
 const HELD: Duration = Duration::from_millis(250);
+/// Longest such sleep: other things fall due meanwhile, and are not to be late by more.
+const HELD_AT_MOST: Duration = Duration::from_secs(2);
 /// First sleep after a failure; each further one is twice as long.
 const FAILED: Duration = Duration::from_millis(500);
 /// How long what is in flight may take at shutdown.
@@ -44,7 +46,7 @@ impl Scheduler {
             let found = self.turn(&mut flights, &mut report).await;
             let pause = match &found {
                 Ok(Found::Work) => Duration::ZERO,
-                Ok(Found::Held) => doubled(HELD, held),
+                Ok(Found::Held) => doubled(HELD, held).min(HELD_AT_MOST),
                 Ok(Found::Nothing(next)) => next.map_or(IDLE, |at| until(at, (self.clock)())),
                 Err(error) => {
                     tracing::error!(error = %chain(error), failures, "the scheduler cannot work; it tries again");
@@ -76,7 +78,8 @@ impl Scheduler {
         if next.is_none_or(|at| at > now) {
             return Ok(Found::Nothing(next));
         }
-        let planned = self.plan(now).await?.planned;
+        // A batch at a time: between them what landed is recorded, and a shutdown is noticed.
+        let planned = self.plan_batch(now).await?;
         let launched = self.launch(flights, now).await?;
         Ok(if planned > 0 || launched > 0 { Found::Work } else { Found::Held })
     }

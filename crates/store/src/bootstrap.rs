@@ -42,6 +42,24 @@ pub struct Bootstrapped {
 /// Fewest characters of a key that is given from outside.
 const SHORTEST_SECRET: usize = 40;
 
+/// Whether a secret that is given from outside can be a key; why not, in words that do not show it.
+///
+/// # Errors
+/// The end of a sentence that begins with the secret's name.
+pub fn check_secret(secret: &str) -> Result<(), String> {
+    let live = keys::LIVE;
+    if !secret.starts_with(live) || secret.starts_with(keys::TEST) {
+        return Err(format!("must start with {live} and not with {}", keys::TEST));
+    }
+    if secret.len() < SHORTEST_SECRET {
+        return Err(format!("has {} characters; at least {SHORTEST_SECRET} are needed", secret.len()));
+    }
+    if !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("must have only visible ASCII characters: an HTTP header carries it".into());
+    }
+    Ok(())
+}
+
 impl Store {
     /// Makes the first workspace and key in a store that has none; none when there is one already.
     ///
@@ -57,14 +75,9 @@ impl Store {
         }
         let secret = match &first.secret {
             None => keys::new_secret(true),
-            Some(secret) if secret.starts_with(keys::LIVE) && secret.len() >= SHORTEST_SECRET => {
+            Some(secret) => {
+                check_secret(secret).map_err(|why| StoreError::Tables(format!("the first API key {why}")))?;
                 secret.clone()
-            }
-            Some(_) => {
-                return Err(StoreError::Tables(format!(
-                    "the first API key must start with {} and have at least {SHORTEST_SECRET} characters",
-                    keys::LIVE
-                )));
             }
         };
         let mut tx = self.db().begin().await?;

@@ -22,7 +22,7 @@ mod store;
 mod workspaces;
 
 pub use apply::{Applied, ApplyError, Dedupe, Outcome, Ref, Request};
-pub use bootstrap::{Bootstrap, Bootstrapped};
+pub use bootstrap::{Bootstrap, Bootstrapped, check_secret};
 pub use deliveries::{AttemptError, Claim, ClaimLimits, Delivery, Finish, Finished, LedgerRow, Status};
 pub use error::StoreError;
 pub use ids::{mint, random};

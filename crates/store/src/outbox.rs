@@ -21,8 +21,9 @@ const SHARDS: u64 = 16;
 
 statements! {
     LOCK = "SELECT shard FROM relay_shards ORDER BY shard {lock}";
+    // A lease far ahead was taken by a clock that stood wrong, and holds nobody up.
     LEASE = "UPDATE relay_shards SET lease_until = $2, lease_token = $3
-             WHERE lease_token = $3 OR lease_until IS NULL OR lease_until < $1 RETURNING shard";
+             WHERE lease_token = $3 OR lease_until IS NULL OR lease_until < $1 OR lease_until > $4 RETURNING shard";
     RELEASE = "UPDATE relay_shards SET lease_until = NULL, lease_token = NULL WHERE lease_token = $1";
     UNPUBLISHED = "SELECT e.position, e.id, e.livemode, e.kind, e.subject_id, e.subject_version, e.ordinal, e.occurred_at,
                           e.data, e.traceparent, w.slug
@@ -128,7 +129,9 @@ impl Store {
         let until = now + lease;
         let mut tx = self.db().begin().await?;
         tx.all(&LOCK, Vec::new()).await?;
-        let rows = tx.all(&LEASE, vec![Arg::time(now), Arg::time(until), Arg::text(&token)]).await?;
+        let rows = tx
+            .all(&LEASE, vec![Arg::time(now), Arg::time(until), Arg::text(&token), Arg::time(until + lease)])
+            .await?;
         tx.commit().await?;
         let shards = rows.iter().map(|row| row.int("shard")).collect::<Result<_, _>>()?;
         Ok(ShardLease { shards, token, until })

@@ -29,9 +29,8 @@ statements! {
     USERS = concat!("SELECT ", user_columns!(), " FROM users WHERE id {in:$1}");
     ONBOARDINGS = concat!("SELECT ", onboarding_columns!(), " FROM onboardings o JOIN schedules s ON s.onboarding_id = o.id
                    WHERE o.id {in:$1}");
-    LAST_CHANGES = "SELECT onboarding_id, kind, occurred_at FROM events WHERE position IN (
-                        SELECT MAX(position) FROM events
-                        WHERE onboarding_id {in:$1} AND subject_id = onboarding_id GROUP BY onboarding_id)";
+    LAST_CHANGES = "SELECT subject_id AS onboarding_id, kind, occurred_at FROM events WHERE position IN (
+                        SELECT MAX(position) FROM events WHERE subject_id {in:$1} GROUP BY subject_id)";
     NEXT_WAKE = "SELECT MIN(at) AS at FROM (
                      SELECT MIN(due_at) AS at FROM schedules WHERE due_at IS NOT NULL
                      UNION ALL SELECT MIN(send_after) FROM deliveries WHERE status = 'pending' AND lease_until IS NULL

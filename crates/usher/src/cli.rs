@@ -85,7 +85,7 @@ pub(crate) struct Scope {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Workspace {
-    /// Makes a workspace with the [reminders] policy of the configuration, and its first key
+    /// Makes a workspace with the reminder policy of the configuration, and its first key
     Create {
         /// Its short name, part of NATS subjects: lower-case letters, digits, `-`
         slug: String,
@@ -214,16 +214,19 @@ pub(crate) enum Onboarding {
         onboarding: String,
     },
     /// Moves an onboarding to another phase or state
+    #[command(group = clap::ArgGroup::new("to").args(["phase", "state"]).required(true).multiple(true))]
     Move {
         #[command(flatten)]
         scope: Scope,
         /// Its id or number
         onboarding: String,
-        /// The phase
-        #[arg(long, required_unless_present = "state")]
+        #[arg(
+            long,
+            help = "The phase: before_getting_started, program_design, review, program_buildout, internal_qa, launch or \
+                    completed"
+        )]
         phase: Option<String>,
-        /// The state
-        #[arg(long)]
+        #[arg(long, help = "The state: active, paused, at_risk or waiting")]
         state: Option<String>,
         /// Why; goes into the events
         #[arg(long)]

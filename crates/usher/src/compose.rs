@@ -3,7 +3,10 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -63,24 +66,37 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
     if roles != Roles::All {
         refuse_alone(config, roles)?;
     }
-    std::fs::create_dir_all(&config.data_dir)
-        .with_context(|| format!("data_dir {} cannot be made", config.data_dir.display()))?;
+    data_folder(&config.data_dir)?;
     let _lock = embedded::lock(url)?;
-    // One that a killed process left behind must not lead anybody astray.
-    drop(std::fs::remove_file(config.data_dir.join(ADDRESS_FILE)));
+    let listener = if roles.takes_in() { Some(listen(config).await?) } else { None };
     let shutdown = CancellationToken::new();
     tokio::spawn(signals(shutdown.clone()));
 
     let (templates, channels) =
         (Templates::embedded().context("the message templates")?, messages::channels(config)?);
+    let given = secret.is_some();
     let opened = tokio::select! {
         store = open(config, secret) => store?,
         () = shutdown.cancelled() => return Ok(()),
     };
     let (store, made) = opened;
+    if let Some(made) = &made {
+        // At once, and by whichever role came first: it is never shown again.
+        let (slug, key) = (&made.workspace.slug, &made.key);
+        if given {
+            println!(
+                "\n  The API key of workspace {slug:?} is that of USHER_BOOTSTRAP_KEY, {}...\n",
+                key.key.prefix
+            );
+        } else {
+            println!("\n  API key of workspace {slug:?}, shown this once:\n\n    {}\n", key.secret);
+        }
+    }
     let bus = bus(config).await?;
     let clock: usher_scheduler::Clock = Arc::new(store::now);
-    let (events, wake) = waker(&bus, &shutdown);
+    // What publishes and hints goes on until everybody who writes has ended.
+    let quiet = CancellationToken::new();
+    let (events, wake) = waker(&bus, &quiet);
 
     let mut parts: JoinSet<anyhow::Result<()>> = JoinSet::new();
     if roles.sends() {
@@ -91,7 +107,8 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
             channels,
             templates,
             messages::settings(config),
-        );
+        )
+        .with_events(Arc::clone(&events));
         let shutdown = shutdown.clone();
         let checked = scheduler.clone();
         tokio::spawn(async move { checked.check_channels().await });
@@ -101,16 +118,13 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
         });
     }
     let mut listening = None;
-    if roles.takes_in() {
-        let listener = TcpListener::bind(config.http.listen)
-            .await
-            .with_context(|| format!("http.listen {} cannot be bound", config.http.listen))?;
-        let address = listener.local_addr().context("http.listen")?;
+    let streams_exist = Arc::new(AtomicBool::new(false));
+    if let Some((listener, address)) = listener {
         let app = App {
             store: store.clone(),
             clock: Arc::clone(&clock),
             wake: Arc::clone(&wake),
-            ready: readiness(&bus),
+            ready: readiness(&bus, &streams_exist),
             channels: messages::configured(config),
             body_limit: config.http.body_limit_bytes,
         };
@@ -123,11 +137,7 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
     }
     // Every role relays: the scheduler's own events do not wait for an ingest process. Leases keep them apart.
     let relay = Relay::new(store.clone(), bus.clone(), Arc::clone(&clock));
-    let ending = shutdown.clone();
-    parts.spawn(async move {
-        relay.run(ending, events).await;
-        Ok(())
-    });
+    let relay = tokio::spawn(relay.run(quiet.clone(), events));
     let (keeper, ending, inbox_days) = (store.clone(), shutdown.clone(), config.nats.inbox_days);
     parts.spawn(async move {
         housekeeping(&keeper, inbox_days, ending).await;
@@ -135,12 +145,14 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
     });
     let address_file = listening.map(|address| (config.data_dir.join(ADDRESS_FILE), address));
     if let Some(nats) = bus.nats() {
-        let intake = roles.takes_in().then(|| Intake::new(store.clone(), nats.clone(), clock, wake));
-        parts.spawn(with_nats(nats.clone(), intake, address_file.clone(), shutdown.clone()));
+        let intake =
+            roles.takes_in().then(|| Intake::new(store.clone(), nats.clone(), Arc::clone(&clock), wake));
+        let nats = NatsPart { nats: nats.clone(), streams_exist, address_file: address_file.clone() };
+        parts.spawn(nats.run(intake, shutdown.clone()));
     } else if let Some((path, address)) = &address_file {
         write_address(path, *address);
     }
-    announce(config, roles, listening, made.as_ref());
+    announce(config, roles, listening);
 
     let mut failed = None;
     while let Some(part) = parts.join_next().await {
@@ -156,11 +168,50 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
             shutdown.cancel();
         }
     }
-    store.close().await;
-    if let Some((path, _)) = address_file {
+    quiet.cancel();
+    let last = async {
+        if let Err(panic) = relay.await {
+            tracing::error!(%panic, "the relay failed");
+        }
+        // What was written while the others ended.
+        let mut relay = Relay::new(store.clone(), bus.clone(), clock);
+        drop(relay.pass().await);
+        drop(relay.release().await);
+        store.close().await;
+    };
+    if tokio::time::timeout(LAST_WORDS, last).await.is_err() {
+        tracing::warn!(
+            "the store or NATS does not answer; events of the last moment are published at the next start"
+        );
+    }
+    if let Some((path, address)) = address_file
+        && std::fs::read_to_string(&path).is_ok_and(|text| text == address.to_string())
+    {
         drop(std::fs::remove_file(path));
     }
     failed.map_or(Ok(()), Err)
+}
+
+/// Takes the port, before anything is made that a failure would leave behind.
+async fn listen(config: &Config) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(config.http.listen)
+        .await
+        .with_context(|| format!("http.listen {} cannot be bound", config.http.listen))?;
+    let address = listener.local_addr().context("http.listen")?;
+    // One that a killed process left behind must not lead anybody astray.
+    drop(std::fs::remove_file(config.data_dir.join(ADDRESS_FILE)));
+    Ok((listener, address))
+}
+
+/// Makes the data folder, for nobody else to read: names, notes and mail are in it.
+fn data_folder(path: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("data_dir {} cannot be made", path.display()))
 }
 
 /// Single roles are made to be several processes.
@@ -218,34 +269,38 @@ async fn bus(config: &Config) -> anyhow::Result<Bus> {
 }
 
 /// What needs NATS: the streams, then the address file, then the intake. While NATS is away the API answers all the same.
-async fn with_nats(
+struct NatsPart {
     nats: Nats,
-    intake: Option<Intake>,
+    streams_exist: Arc<AtomicBool>,
     address_file: Option<(PathBuf, SocketAddr)>,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
-    let write = || address_file.iter().for_each(|(path, address)| write_address(path, *address));
-    let mut ready = Box::pin(streams(nats, shutdown.clone()));
-    let mut written = false;
-    let made = tokio::select! {
-        made = &mut ready => made,
-        () = tokio::time::sleep(NATS_PATIENCE) => {
-            tracing::warn!("NATS (nats.url) is away; the API answers all the same, and events wait in the outbox");
+}
+
+impl NatsPart {
+    async fn run(self, intake: Option<Intake>, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let write = || self.address_file.iter().for_each(|(path, address)| write_address(path, *address));
+        let mut ready = Box::pin(streams(self.nats.clone(), shutdown.clone()));
+        let mut written = false;
+        let made = tokio::select! {
+            made = &mut ready => made,
+            () = tokio::time::sleep(NATS_PATIENCE) => {
+                tracing::warn!("NATS (nats.url) is away; the API answers all the same, and events wait in the outbox");
+                write();
+                written = true;
+                ready.await
+            }
+        };
+        // Going on with streams that are not ours would fill the outbox unseen.
+        made.context("a stream on NATS is not what this configuration asks for; change one of them")?;
+        self.streams_exist.store(true, Ordering::Relaxed);
+        if !written {
             write();
-            written = true;
-            ready.await
         }
-    };
-    // Going on with streams that are not ours would fill the outbox unseen.
-    made.context("a stream on NATS is not what this configuration asks for; change one of them")?;
-    if !written {
-        write();
+        match intake {
+            Some(intake) => Box::pin(intake.run(shutdown)).await,
+            None => shutdown.cancelled().await,
+        }
+        Ok(())
     }
-    match intake {
-        Some(intake) => Box::pin(intake.run(shutdown)).await,
-        None => shutdown.cancelled().await,
-    }
-    Ok(())
 }
 
 /// Makes the streams, as soon as NATS is there. An error only when they are there and different.
@@ -272,6 +327,8 @@ async fn streams(nats: Nats, shutdown: CancellationToken) -> Result<(), BusError
     }
 }
 
+/// How long the last events and the closing of the store may take.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How often old rows are swept out.
 const SWEEP: Duration = Duration::from_hours(1);
 /// How long answers under an `Idempotency-Key` are kept.
@@ -282,7 +339,11 @@ async fn housekeeping(store: &Store, inbox_days: u32, shutdown: CancellationToke
     let inbox = TimeDelta::days(i64::from(inbox_days));
     loop {
         let now = store::now();
-        match store.forget_repeats(now - inbox, now - ANSWERS).await {
+        let swept = tokio::select! {
+            () = shutdown.cancelled() => return,
+            swept = store.forget_repeats(now - inbox, now - ANSWERS) => swept,
+        };
+        match swept {
             Ok(0) => {}
             Ok(rows) => tracing::info!(rows, "old message ids and idempotency keys are forgotten"),
             Err(error) => {
@@ -318,13 +379,15 @@ fn waker(bus: &Bus, shutdown: &CancellationToken) -> (Arc<Notify>, Arc<dyn Fn() 
     (events, Arc::new(wake))
 }
 
-fn readiness(bus: &Bus) -> Arc<dyn Fn() -> Readiness + Send + Sync> {
-    let bus = bus.clone();
+fn readiness(bus: &Bus, streams_exist: &Arc<AtomicBool>) -> Arc<dyn Fn() -> Readiness + Send + Sync> {
+    let (bus, streams_exist) = (bus.clone(), Arc::clone(streams_exist));
     Arc::new(move || {
-        let health = if bus.is_connected() {
-            Health::Ok
-        } else {
+        let health = if !bus.is_connected() {
             Health::Degraded("NATS is away; events wait in the outbox".into())
+        } else if bus.nats().is_some() && !streams_exist.load(Ordering::Relaxed) {
+            Health::Degraded("the streams on NATS are not there yet; events wait in the outbox".into())
+        } else {
+            Health::Ok
         };
         Readiness(vec![("bus", health)])
     })
@@ -340,19 +403,13 @@ fn write_address(path: &Path, address: SocketAddr) {
     }
 }
 
-/// Says what to do next; the first key is shown here, once.
-fn announce(config: &Config, roles: Roles, listening: Option<SocketAddr>, made: Option<&Bootstrapped>) {
+/// Says what to do next.
+fn announce(config: &Config, roles: Roles, listening: Option<SocketAddr>) {
     let Some(address) = listening else {
         println!("usher {} works; reminders go {}", roles.name(), messages::in_words(config));
         return;
     };
     let url = config.http.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
-    if let Some(made) = made {
-        println!(
-            "\n  API key of workspace {:?}, shown this once:\n\n    {}\n",
-            made.workspace.slug, made.key.secret
-        );
-    }
     println!("  The API is at {url}/api/v1");
     println!("  Try it:       curl -H \"Authorization: Bearer $KEY\" {url}/api/v1/me");
     if roles.sends() {

@@ -26,10 +26,16 @@ fn main() -> ExitCode {
     };
     match runtime.block_on(commands::execute(cli)) {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads the output has seen enough: `usher onboarding list | head`.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // `{:#}` writes the causes behind the error, on one line.
             eprintln!("usher: {error:#}");
             ExitCode::from(1)
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }

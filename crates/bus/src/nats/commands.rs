@@ -24,6 +24,8 @@ use crate::envelope::decode::StreamFacts;
 use crate::error::BusError;
 use crate::headers::Headers;
 
+/// Most bytes of one answer: far below what makes a server cut off a slow reader, and what a small process can hold.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// What the server may take beyond the agreed time before it counts as silent.
 const GRACE: Duration = Duration::from_secs(2);
 const PULL: &str = "pull commands";
@@ -172,7 +174,8 @@ impl Commands {
         let subject =
             format!("$JS.API.CONSUMER.MSG.NEXT.{}.{INTAKE_CONSUMER}", self.nats.names().commands_stream());
         let expires = u64::try_from(wait.max(Duration::from_millis(1)).as_nanos()).unwrap_or(u64::MAX);
-        let body = json!({ "batch": max, "expires": expires, "no_wait": true }).to_string();
+        let body =
+            json!({ "batch": max, "max_bytes": MOST_BYTES, "expires": expires, "no_wait": true }).to_string();
         self.nats.pull(subject, reply.clone(), body.into()).await?;
         let deadline = Instant::now() + wait + GRACE;
         while self.arrived.len() < max {
@@ -197,6 +200,10 @@ impl Commands {
                 Some(_) if message.subject.as_str() != reply => {}
                 Some(StatusCode::IDLE_HEARTBEAT) => {}
                 Some(StatusCode::NOT_FOUND | StatusCode::TIMEOUT) => return Ok(()),
+                // What fits has come; the rest comes with the next question.
+                Some(_) if message.description.as_deref().is_some_and(|why| why.contains("MaxBytes")) => {
+                    return Ok(());
+                }
                 Some(status) => {
                     let description = format!("{status} {}", message.description.unwrap_or_default());
                     let code = u64::from(status.as_u16());

@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use usher_lifecycle::{Command, command::Aggregate};
+use usher_lifecycle::Command;
 use usher_store::{Applied, Dedupe, Outcome, Ref, Request};
 
 use super::{ApiError, auth::Caller, payload::Payload};
@@ -54,7 +54,7 @@ impl Caller {
             traceparent: self.traceparent.clone(),
         };
         let applied = self.store().apply(request, self.now).await?;
-        if effect.wakes && applied.outcome == Outcome::Committed {
+        if applied.outcome == Outcome::Committed {
             (self.api.wake)();
         }
         Ok(answer(applied, status, effect.tagged))
@@ -63,8 +63,6 @@ impl Caller {
 
 /// What the answer to a command needs to know of it.
 struct Effect {
-    /// A reminder may be due sooner.
-    wakes: bool,
     /// The answer is the record itself and bears its version.
     tagged: bool,
 }
@@ -85,11 +83,7 @@ impl Effect {
             | Command::DeleteCustomer
             | Command::DeleteUser => false,
         };
-        let wakes = match command.aggregate() {
-            Aggregate::Onboarding | Aggregate::Customer => true,
-            Aggregate::User => false,
-        };
-        Self { wakes, tagged }
+        Self { tagged }
     }
 }
 

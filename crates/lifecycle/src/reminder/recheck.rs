@@ -6,7 +6,7 @@
 
 use alloc::string::ToString;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 
 use super::{
     audience::{Configured, Target, audience, customer, escalation, responsible, switched_on},
@@ -29,6 +29,8 @@ use crate::{
 pub struct Planned<'a> {
     /// What it is.
     pub kind: Kind,
+    /// Its slot as the ledger has it: a date, or of *remind now* the request's id.
+    pub slot: &'a str,
     /// When its slot fell due; for *remind now*, when it was asked for.
     pub due_at: DateTime<Utc>,
     /// By which channel.
@@ -97,6 +99,15 @@ fn unwanted(context: &Context<'_>, planned: &Planned<'_>, now: DateTime<Utc>) ->
         wanted(onboarding, context.customer_status, context.customer_deleted).err().map(Silence::reason);
     match planned.kind {
         Kind::Manual => silence.filter(|reason| !is_waived(*reason)),
+        // What a dead worker held while a later slot was planned: that one stands for it.
+        Kind::Cadence
+            if planned
+                .slot
+                .parse()
+                .is_ok_and(|slot: NaiveDate| onboarding.reminders.last_slot > Some(slot)) =>
+        {
+            Some(silence.unwrap_or(Reason::Superseded))
+        }
         Kind::Cadence | Kind::Escalation | Kind::Customer => silence.or_else(|| {
             // A slot inside a snooze stays unwanted after its end: the next one has come by then, or will.
             let snoozed = onboarding.snoozed_until.is_some_and(|end| now < end || planned.due_at < end);

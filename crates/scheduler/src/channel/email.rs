@@ -87,7 +87,7 @@ impl Mailer {
             onboardings = message.items.len(),
             outcome = outcome.label(),
             code = outcome.code(),
-            "message sent"
+            "message attempted"
         );
         outcome
     }

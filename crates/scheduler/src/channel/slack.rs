@@ -89,7 +89,7 @@ impl SlackSender {
             onboardings = body.items.len(),
             outcome = outcome.label(),
             code = outcome.code(),
-            "message sent"
+            "message attempted"
         );
         outcome
     }

@@ -4,6 +4,7 @@
 //! stands in this folder and nowhere else.
 
 mod args;
+mod pg;
 mod row;
 mod stmt;
 
@@ -12,12 +13,13 @@ use std::{str::FromStr, time::Duration};
 pub(crate) use args::{Arg, Kind};
 pub(crate) use row::Row;
 use sqlx::{
-    Executor, PgPool, Postgres, Sqlite, SqlitePool, Transaction,
+    Executor, PgPool, Sqlite, SqlitePool, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 pub(crate) use stmt::{Bulk, Stmt, bulks, statements};
 
+use self::pg::PgTx;
 use crate::error::StoreError;
 
 /// Both engines, one of them.
@@ -34,7 +36,7 @@ pub(crate) enum Db {
 /// A write transaction.
 #[derive(Debug)]
 pub(crate) enum Tx {
-    Postgres(Transaction<'static, Postgres>),
+    Postgres(PgTx),
     Sqlite(Transaction<'static, Sqlite>),
 }
 
@@ -95,7 +97,7 @@ impl Db {
     /// fails under contention, whatever the busy timeout.
     pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
         match self {
-            Self::Postgres(pool) => Ok(Tx::Postgres(pool.begin().await?)),
+            Self::Postgres(pool) => Ok(Tx::Postgres(PgTx::begin(pool, "BEGIN").await?)),
             Self::Sqlite { writer, .. } => Ok(Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?)),
         }
     }
@@ -104,7 +106,7 @@ impl Db {
     pub(crate) async fn begin_read(&self) -> Result<Tx, StoreError> {
         match self {
             Self::Postgres(pool) => {
-                Ok(Tx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?))
+                Ok(Tx::Postgres(PgTx::begin(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?))
             }
             Self::Sqlite { readers, .. } => Ok(Tx::Sqlite(readers.begin().await?)),
         }
@@ -113,7 +115,11 @@ impl Db {
     /// Reads outside a transaction.
     pub(crate) async fn all(&self, stmt: &'static Stmt, args: Vec<Arg>) -> Result<Vec<Row>, StoreError> {
         match self {
-            Self::Postgres(pool) => pg_all(pool, stmt, args).await,
+            Self::Postgres(pool) => {
+                tracing::trace!(statement = stmt.name);
+                let rows = pg::all(pool, stmt.postgres(), args::postgres(args)?).await?;
+                Ok(rows.into_iter().map(Row::Postgres).collect())
+            }
             Self::Sqlite { readers, .. } => lite_all(readers, stmt, args).await,
         }
     }
@@ -145,7 +151,11 @@ impl Db {
 impl Tx {
     pub(crate) async fn all(&mut self, stmt: &'static Stmt, args: Vec<Arg>) -> Result<Vec<Row>, StoreError> {
         match self {
-            Self::Postgres(tx) => pg_all(&mut **tx, stmt, args).await,
+            Self::Postgres(tx) => {
+                tracing::trace!(statement = stmt.name);
+                let rows = tx.all(stmt.postgres(), args::postgres(args)?).await?;
+                Ok(rows.into_iter().map(Row::Postgres).collect())
+            }
             Self::Sqlite(tx) => lite_all(&mut **tx, stmt, args).await,
         }
     }
@@ -160,10 +170,7 @@ impl Tx {
 
     pub(crate) async fn execute(&mut self, stmt: &'static Stmt, args: Vec<Arg>) -> Result<u64, StoreError> {
         match self {
-            Self::Postgres(tx) => {
-                let done = tx.execute(sqlx::query_with(stmt.postgres(), args::postgres(args)?)).await?;
-                Ok(done.rows_affected())
-            }
+            Self::Postgres(tx) => tx.execute(stmt.postgres(), args::postgres(args)?).await,
             Self::Sqlite(tx) => {
                 let done = tx.execute(sqlx::query_with(stmt.sqlite(), args::sqlite(args)?)).await?;
                 Ok(done.rows_affected())
@@ -180,9 +187,7 @@ impl Tx {
         tracing::trace!(statement = bulk.name, rows = rows.len());
         match self {
             Self::Postgres(tx) => {
-                let args = args::postgres_columns(bulk.columns, rows)?;
-                let done = tx.execute(sqlx::query_with(bulk.postgres(), args)).await?;
-                Ok(done.rows_affected())
+                tx.execute(bulk.postgres(), args::postgres_columns(bulk.columns, rows)?).await
             }
             Self::Sqlite(tx) => {
                 let mut touched = 0;
@@ -206,8 +211,7 @@ impl Tx {
         }
         match self {
             Self::Postgres(tx) => {
-                let args = args::postgres_columns(bulk.columns, rows)?;
-                let rows = tx.fetch_all(sqlx::query_with(bulk.postgres(), args)).await?;
+                let rows = tx.all(bulk.postgres(), args::postgres_columns(bulk.columns, rows)?).await?;
                 Ok(rows.into_iter().map(Row::Postgres).collect())
             }
             Self::Sqlite(tx) => {
@@ -231,7 +235,7 @@ impl Tx {
 
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
         match self {
-            Self::Postgres(tx) => tx.commit().await?,
+            Self::Postgres(tx) => tx.end("COMMIT").await?,
             Self::Sqlite(tx) => tx.commit().await?,
         }
         Ok(())
@@ -239,21 +243,11 @@ impl Tx {
 
     pub(crate) async fn rollback(self) -> Result<(), StoreError> {
         match self {
-            Self::Postgres(tx) => tx.rollback().await?,
+            Self::Postgres(tx) => tx.end("ROLLBACK").await?,
             Self::Sqlite(tx) => tx.rollback().await?,
         }
         Ok(())
     }
-}
-
-async fn pg_all<'e>(
-    executor: impl Executor<'e, Database = Postgres>,
-    stmt: &'static Stmt,
-    args: Vec<Arg>,
-) -> Result<Vec<Row>, StoreError> {
-    tracing::trace!(statement = stmt.name);
-    let rows = executor.fetch_all(sqlx::query_with(stmt.postgres(), args::postgres(args)?)).await?;
-    Ok(rows.into_iter().map(Row::Postgres).collect())
 }
 
 async fn lite_all<'e>(

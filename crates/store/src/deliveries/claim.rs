@@ -24,13 +24,15 @@ statements! {
     UNPLANNED = "SELECT MIN(due_at) AS due_at FROM schedules WHERE due_at IS NOT NULL";
     CANDIDATES = "SELECT DISTINCT workspace_id, channel, recipient FROM (
                       SELECT workspace_id, channel, recipient FROM deliveries
-                      WHERE status = 'pending' AND send_after <= $1 AND (lease_until IS NULL OR lease_until < $1)
+                      WHERE status = 'pending' AND send_after <= $1
+                        AND (lease_until IS NULL OR lease_until < $1 OR lease_until > $5)
                         AND (kind <> 'cadence' OR due_at < $2) AND channel {in:$3}
                       ORDER BY send_after LIMIT $4) AS due";
     TAKE_TURN = "SELECT value FROM {each:$1} WHERE {try lock:value}";
     DUE = concat!("SELECT ", delivery_columns!(), ", lease_until FROM deliveries
                    WHERE status = 'pending' AND recipient {in:$3} AND send_after <= $1
-                     AND (lease_until IS NULL OR lease_until < $1) AND (kind <> 'cadence' OR due_at < $2)
+                     AND (lease_until IS NULL OR lease_until < $1 OR lease_until > $4)
+                     AND (kind <> 'cadence' OR due_at < $2)
                    ORDER BY id {skip locked}");
     UNREADABLE = "UPDATE deliveries SET status = 'failed', reason = 'internal_error', updated_at = $2, lease_until = NULL,
                     lease_token = NULL WHERE id {in:$1}";
@@ -39,11 +41,12 @@ statements! {
 bulks! {
     LEASE = "deliveries" (
         id: Text, message_id: Text, lease_until: Time, lease_token: Text, ambiguities: Int, errors: Json, now: Time,
+        far: Time,
     ) "UPDATE deliveries SET message_id = v.message_id, lease_until = v.lease_until, lease_token = v.lease_token,
          ambiguities = v.ambiguities, errors = v.errors, updated_at = v.now
        FROM {rows} v
        WHERE deliveries.id = v.id AND deliveries.status = 'pending'
-         AND (deliveries.lease_until IS NULL OR deliveries.lease_until < v.now)
+         AND (deliveries.lease_until IS NULL OR deliveries.lease_until < v.now OR deliveries.lease_until > v.far)
        RETURNING deliveries.id";
 }
 
@@ -90,11 +93,14 @@ impl Store {
             self.db().first(&UNPLANNED, Vec::new()).await?.map(|row| row.opt_time("due_at")).transpose()?;
         let horizon =
             unplanned.flatten().unwrap_or(DateTime::<Utc>::MAX_UTC).min(now + chrono::TimeDelta::days(1));
+        // A lease beyond that was taken by a clock that stood wrong, and holds nobody up.
+        let far = now + limits.lease * 2;
         let candidates = vec![
             Arg::time(now),
             Arg::time(horizon),
             Arg::texts(limits.channels.iter().map(|channel| channel.as_str())),
             Arg::int(limits.deliveries.into()),
+            Arg::time(far),
         ];
         if self.db().all(&CANDIDATES, candidates.clone()).await?.is_empty() {
             return Ok(Vec::new());
@@ -113,7 +119,9 @@ impl Store {
             lanes.retain(|lane, _| ours.contains(lane));
         }
         let recipients: BTreeSet<&String> = lanes.values().collect();
-        let rows = tx.all(&DUE, vec![Arg::time(now), Arg::time(horizon), Arg::texts(recipients)]).await?;
+        let rows = tx
+            .all(&DUE, vec![Arg::time(now), Arg::time(horizon), Arg::texts(recipients), Arg::time(far)])
+            .await?;
         let token = ids::token();
         let lease_until = now + limits.lease;
         let mut found: BTreeMap<Group, Vec<Delivery>> = BTreeMap::new();
@@ -171,6 +179,7 @@ impl Store {
                     Arg::int(delivery.ambiguities),
                     Arg::Json(usher_lifecycle::wire::value(&delivery.errors)),
                     Arg::time(now),
+                    Arg::time(far),
                 ]);
             }
             let token = token.clone();

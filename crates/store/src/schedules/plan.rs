@@ -38,7 +38,8 @@ statements! {
     WAITING = "SELECT id, onboarding_id, slot FROM deliveries
                WHERE onboarding_id {in:$1} AND kind = 'cadence' AND status = 'pending' AND lease_until IS NULL
                ORDER BY id {skip locked}";
-    SUPERSEDE = concat!("UPDATE deliveries SET status = CASE WHEN attempts > 0 THEN 'failed' ELSE 'skipped' END,
+    SUPERSEDE = concat!("UPDATE deliveries SET status = CASE WHEN ambiguities > 0 THEN 'ambiguous' WHEN attempts > 0 THEN 'failed'
+                 ELSE 'skipped' END,
                  reason = 'superseded', updated_at = $2
                WHERE id {in:$1} RETURNING ", delivery_columns!());
     MOVE_ON = "UPDATE schedules SET due_at = $3 WHERE onboarding_id = $1 AND due_at <= $2";

@@ -12,10 +12,8 @@ pub(super) fn execute(
     load: impl Fn() -> anyhow::Result<Config>,
 ) -> anyhow::Result<()> {
     match command {
-        Command::Default => {
-            print!("{DEFAULT_FILE}");
-            Ok(())
-        }
+        Command::Default if cli.json => output::object(true, &toml::from_str(DEFAULT_FILE)?),
+        Command::Default => output::line(DEFAULT_FILE.trim_end()),
         Command::Check => {
             load()?;
             if cli.json {

@@ -63,7 +63,12 @@ pub(crate) async fn execute(cli: Cli) -> anyhow::Result<()> {
 }
 
 async fn roles(config: &Config, roles: Roles) -> anyhow::Result<()> {
-    let secret = std::env::var("USHER_BOOTSTRAP_KEY").ok().filter(|secret| !secret.is_empty());
+    // Files and here-documents leave a line break at the end.
+    let secret = std::env::var("USHER_BOOTSTRAP_KEY").ok().map(|secret| secret.trim().to_owned());
+    let secret = secret.filter(|secret| !secret.is_empty());
+    if let Some(secret) = &secret {
+        usher_store::check_secret(secret).map_err(|why| anyhow::anyhow!("USHER_BOOTSTRAP_KEY {why}"))?;
+    }
     compose::run(config, roles, secret).await
 }
 

@@ -191,3 +191,33 @@ async fn with_nothing_configured_mail_is_captured_and_the_create_call_keeps_the_
     assert_eq!(service.wait_exit(PATIENCE).await?.0, 0);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_taken_port_makes_nothing_so_that_the_first_key_is_not_lost() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().join("data");
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = taken.local_addr()?.to_string();
+    let env = [("USHER_HTTP__LISTEN", address.as_str()), ("USHER_BOOTSTRAP_KEY", "")];
+    let refused = start(&["run"], &data, &env).await?;
+    assert_eq!(refused.wait_exit(PATIENCE).await?.0, 1);
+    assert!(refused.output().contains("http.listen"), "{}", refused.output());
+    assert!(!data.join("usher.db").exists(), "no store, so no key");
+    drop(taken);
+    let service = start(&["run"], &data, &[("USHER_BOOTSTRAP_KEY", "")]).await?;
+    service.wait_for_output("shown this once", PATIENCE).await?;
+    service.terminate()?;
+    assert_eq!(service.wait_exit(PATIENCE).await?.0, 0);
+
+    for bad in [
+        "pivotal_short",
+        "pivotal_test_0123456789abcdefghijklmnopqrstuvwxyz",
+        "sk_0123456789abcdefghijklmnopqrstuvwxyz01234",
+    ] {
+        let refused = start(&["run"], &dir.path().join(bad), &[("USHER_BOOTSTRAP_KEY", bad)]).await?;
+        assert_eq!(refused.wait_exit(PATIENCE).await?.0, 1);
+        let told = refused.output();
+        assert!(told.contains("USHER_BOOTSTRAP_KEY") && !told.contains(bad), "{told}");
+    }
+    Ok(())
+}

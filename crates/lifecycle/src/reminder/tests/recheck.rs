@@ -32,6 +32,7 @@ struct World {
     channels_given: bool,
 }
 
+const SLOT: &str = "2026-11-23";
 const DUE: &str = "2026-11-23T09:00:00+01:00";
 
 fn world() -> World {
@@ -68,6 +69,7 @@ impl World {
         };
         let planned = Planned {
             kind: self.kind,
+            slot: SLOT,
             due_at: at(DUE),
             channel: self.channel,
             recipient: &self.recipient,
@@ -294,4 +296,15 @@ fn the_customer_is_written_to_while_it_waits_on_them() {
     assert_eq!(it.verdict(DUE), skip(Reason::NoLongerResponsible));
     it.rules.nudge_customer = false;
     assert_eq!(it.verdict(DUE), skip(Reason::CustomerNotNudged));
+}
+
+#[test]
+fn what_a_dead_worker_held_gives_way_to_a_later_slot() {
+    let mut it = world();
+    it.it.reminders.last_slot = Some("2026-11-23".parse().expect("a date"));
+    assert_eq!(it.verdict(DUE), Verdict::Send, "its own slot is the last one planned");
+    it.it.reminders.last_slot = Some("2026-11-24".parse().expect("a date"));
+    assert_eq!(it.verdict(DUE), skip(Reason::Superseded));
+    it.kind = Kind::Manual;
+    assert_eq!(it.verdict(DUE), Verdict::Send, "what was asked for by hand has no later slot");
 }
