@@ -53,7 +53,8 @@ async fn lost_after_data_is_repeated_once_with_the_same_id_and_nothing_added(rig
     assert!(!text(repeat).contains("Bolt") && !text(repeat).contains("Dune"), "{}", text(repeat));
     assert!(text(own).contains("Dune") && !text(own).contains("Acme"));
     assert_eq!(rig.story(acme).await, ["email ada sent -"]);
-    assert_eq!(rig.story(bolt).await, ["email ada skipped completed"]);
+    // Its first copy may have arrived, so nobody may say that it was skipped.
+    assert_eq!(rig.story(bolt).await, ["email ada ambiguous completed"]);
     assert_eq!(rig.story(crux).await, ["email ada sent -"]);
     assert_eq!(rig.ledger(acme).await[0].errors.len(), 1);
 }
