@@ -279,6 +279,7 @@ CREATE TABLE rejected (
     UNIQUE (workspace, source, message_id, body_hash)
 );
 CREATE INDEX rejected_unpublished ON rejected (rejected_at) WHERE published_at IS NULL;
+CREATE INDEX rejected_newest ON rejected (rejected_at, id);
 
 -- Answers to requests that carried an Idempotency-Key.
 CREATE TABLE idempotency_keys (

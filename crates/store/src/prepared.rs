@@ -98,3 +98,44 @@ fn every_module_with_statements_is_listed() -> anyhow::Result<()> {
     assert_eq!(names.len(), all(true).len(), "a list is named twice");
     Ok(())
 }
+
+/// Tables that grow with the use of the service, and their aliases in statements.
+const LARGE: [&str; 15] = [
+    "onboardings",
+    "o",
+    "schedules",
+    "s",
+    "events",
+    "e",
+    "deliveries",
+    "inbox",
+    "customers",
+    "c",
+    "users",
+    "idempotency_keys",
+    "reminder_requests",
+    "r",
+    "rejected",
+];
+
+/// SQLite tells the plan of a statement without its arguments. The indexes are the same on both engines.
+#[tokio::test]
+async fn no_statement_reads_a_large_table_from_end_to_end() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let store = Store::connect(&format!("sqlite://{}/usher.db", folder.path().display()), 1).await?;
+    store.migrate().await?;
+    let Db::Sqlite { writer, .. } = store.db() else { anyhow::bail!("this is SQLite") };
+    let mut scans = Vec::new();
+    for (name, text) in all(false) {
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {text}"));
+        for row in sqlx::query(explain).fetch_all(writer).await? {
+            let step: String = sqlx::Row::try_get(&row, "detail")?;
+            let scanned = step.strip_prefix("SCAN ").filter(|rest| !rest.contains(" USING "));
+            if scanned.and_then(|rest| rest.split(' ').next()).is_some_and(|table| LARGE.contains(&table)) {
+                scans.push(format!("{name}: {step}"));
+            }
+        }
+    }
+    assert_eq!(scans, Vec::<String>::new());
+    Ok(())
+}
