@@ -313,12 +313,14 @@ async fn streams(nats: Nats, shutdown: CancellationToken) -> Result<(), BusError
                 return Ok(());
             }
             Err(error @ BusError::Mismatch(_)) => return Err(error),
-            Err(error) => {
+            // At a start the connection is a moment away, and that is nothing to tell.
+            Err(error) if wait > Duration::from_millis(500) => {
                 tracing::warn!(
                     error = format!("{:#}", anyhow::Error::from(error)),
                     "NATS (nats.url) is not ready; trying again"
                 );
             }
+            Err(error) => tracing::debug!(%error, "NATS (nats.url) is not ready yet"),
         }
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),

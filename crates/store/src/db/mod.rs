@@ -47,6 +47,7 @@ impl Db {
             let options = PgConnectOptions::from_str(url)
                 .map_err(|error| StoreError::Url(error.to_string()))?
                 .application_name("usher");
+            pg::probe(&options).await?;
             let pool = PgPoolOptions::new()
                 .max_connections(max_connections)
                 .acquire_timeout(Duration::from_secs(5))

@@ -3,7 +3,11 @@
 
 use std::time::Duration;
 
-use sqlx::{Executor as _, PgPool, Postgres, pool::PoolConnection, postgres::PgArguments, postgres::PgRow};
+use sqlx::{
+    Connection as _, Executor as _, PgConnection, PgPool, Postgres,
+    pool::PoolConnection,
+    postgres::{PgArguments, PgConnectOptions, PgRow},
+};
 
 use crate::error::StoreError;
 
@@ -22,6 +26,11 @@ async fn within<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result
         Ok(result) => Ok(result?),
         Err(_) => Err(StoreError::Database(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))),
     }
+}
+
+/// One plain attempt to connect. The pool would only say that it timed out; this says why.
+pub(super) async fn probe(options: &PgConnectOptions) -> Result<(), StoreError> {
+    within(async { PgConnection::connect_with(options).await?.close().await }).await
 }
 
 /// Reads outside a transaction.
