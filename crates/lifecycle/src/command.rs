@@ -186,7 +186,7 @@ pub struct CreateCustomer {
     pub fields: CustomerFields,
 }
 
-/// A merge patch of a customer: the fields as they are to be, computed from the given ones by [`CustomerPatch::apply`].
+/// A merge patch of a customer: the fields as they are to be, none = not given.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct CustomerPatch {
     /// Their name.
