@@ -222,7 +222,7 @@ INSERT INTO onboardings (id, workspace_id, livemode, display_id, customer_id, ph
     now(), true, true, 1, now(), now(), 1, current_date, now(), 0, 0) RETURNING id AS onboarding \\gset
 INSERT INTO events (id, workspace_id, livemode, kind, subject_id, subject_version, ordinal, onboarding_id, occurred_at, data, shard)
   VALUES ('evt_' || gen_random_uuid(), 'org_bench', true, 'onboarding.created', :onboarding, 1, 0, :onboarding, now(),
-    jsonb_build_object('object', jsonb_build_object('id', :onboarding, 'padding', repeat('x', 900))), 0);
+    jsonb_build_object('object', jsonb_build_object('id', :onboarding::text, 'padding', repeat('x', 900))), 0);
 INSERT INTO schedules (onboarding_id, workspace_id, slot, due_at) VALUES (:onboarding, 'org_bench', current_date, now() + interval '1 day');
 COMMIT;
 ";
