@@ -7,6 +7,7 @@ mod compose;
 mod config;
 mod embedded;
 mod messages;
+mod nats;
 mod output;
 mod store;
 mod telemetry;
