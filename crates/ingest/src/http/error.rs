@@ -108,7 +108,7 @@ impl From<StoreError> for ApiError {
 
 impl From<&StoreError> for ApiError {
     fn from(error: &StoreError) -> Self {
-        let cause = chain(error);
+        let cause = crate::relay::chain(error);
         if error.is_away() {
             tracing::warn!(cause, "the store is away");
             let message = "the service cannot reach its database; the same request may be sent again";
@@ -128,17 +128,6 @@ impl IntoResponse for ApiError {
         }
         response
     }
-}
-
-/// The error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// The answer to a path that is in no table.
