@@ -1,8 +1,12 @@
 //! The command line. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
+mod values;
+
 use std::path::PathBuf;
 
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc, Weekday};
 use clap::{Args, Parser, Subcommand};
+use usher_lifecycle::reminder::Zone;
 
 /// Runs customer onboardings: takes them in, moves them through phases, tells everyone, reminds the people responsible.
 ///
@@ -266,29 +270,29 @@ pub(crate) struct Preview {
     #[arg(conflicts_with_all = ["frequency_days", "time_zone", "time_of_day", "started_at", "working_days", "holidays"])]
     pub(crate) onboarding: Option<String>,
     /// Days between reminders, 1 to 365
-    #[arg(long, default_value_t = 1)]
-    pub(crate) frequency_days: i64,
+    #[arg(long, default_value = "1", value_name = "DAYS", allow_negative_numbers = true, value_parser = values::frequency_days)]
+    pub(crate) frequency_days: u16,
     /// A zone of the tz database
-    #[arg(long, default_value = "UTC")]
-    pub(crate) time_zone: String,
+    #[arg(long, default_value = "UTC", value_name = "ZONE", value_parser = values::zone)]
+    pub(crate) time_zone: Zone,
     /// When slots fall due, local time
-    #[arg(long, default_value = "09:00")]
-    pub(crate) time_of_day: String,
+    #[arg(long, default_value = "09:00", value_name = "HH:MM", value_parser = values::time_of_day)]
+    pub(crate) time_of_day: NaiveTime,
     /// When the onboarding began (default: now)
-    #[arg(long)]
-    pub(crate) started_at: Option<String>,
-    /// Only slots after this instant (default: now)
-    #[arg(long)]
-    pub(crate) after: Option<String>,
+    #[arg(long, value_name = "INSTANT", value_parser = values::instant)]
+    pub(crate) started_at: Option<DateTime<Utc>>,
+    /// Only slots that fall due after this instant (default: now)
+    #[arg(long, value_name = "INSTANT", value_parser = values::instant)]
+    pub(crate) after: Option<DateTime<Utc>>,
     /// How many
-    #[arg(long, default_value_t = 5)]
-    pub(crate) count: usize,
+    #[arg(long, default_value_t = 5, allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) count: u16,
     /// Days on which slots fall
-    #[arg(long, value_delimiter = ',', default_value = "mon,tue,wed,thu,fri")]
-    pub(crate) working_days: Vec<String>,
+    #[arg(long, value_delimiter = ',', default_value = "mon,tue,wed,thu,fri", value_name = "DAY", value_parser = values::weekday)]
+    pub(crate) working_days: Vec<Weekday>,
     /// Dates that are no working days
-    #[arg(long, value_delimiter = ',')]
-    pub(crate) holidays: Vec<String>,
+    #[arg(long, value_delimiter = ',', value_name = "DATE", value_parser = values::date)]
+    pub(crate) holidays: Vec<NaiveDate>,
 }
 
 #[derive(Debug, Subcommand)]

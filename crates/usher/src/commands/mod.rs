@@ -39,6 +39,11 @@ pub(crate) async fn execute(cli: Cli) -> anyhow::Result<()> {
     if let Some(Command::Config(command)) = &cli.command {
         return config::execute(command, &cli, || configuration(&cli));
     }
+    if let Some(Command::Reminders(cli::Reminders::Preview(preview))) = &cli.command
+        && preview.onboarding.is_none()
+    {
+        return reminders::computed(preview, cli.json);
+    }
     let config = configuration(&cli)?;
     // rustls has no default of its own here: one provider, chosen once.
     if rustls::crypto::ring::default_provider().install_default().is_err() {

@@ -1,16 +1,15 @@
 //! `usher reminders`: what will be due, what was sent and why not, a reminder now.
 
 use anyhow::Context as _;
-use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::{Value, json};
 use usher_ingest::outlook::outlook;
 use usher_lifecycle::{
-    Command as Change, limits,
-    reminder::{Policy, Slot, calendar::local_date, policy, slots, zone},
+    Command as Change,
+    reminder::{Policy, local_date, slots},
 };
 use usher_store::{LedgerRow, Page, Ref, Store, Workspace};
 
-use super::{apply, records::told, workspace};
+use super::{apply, workspace};
 use crate::{
     cli::{Preview, Reminders},
     config::Config,
@@ -19,15 +18,10 @@ use crate::{
 
 pub(super) async fn execute(config: &Config, command: Reminders, json: bool) -> anyhow::Result<()> {
     match command {
-        Reminders::Preview(preview) => {
-            let slots = match &preview.onboarding {
-                Some(named) => of_record(config, &preview, named).await?,
-                None => computed(&preview)?,
-            };
-            let rows: Vec<Value> =
-                slots.iter().map(|slot| json!({"slot": slot.date, "due_at": slot.due_at})).collect();
-            output::list(json, &rows, &["slot", "due_at"])
-        }
+        Reminders::Preview(preview) => match &preview.onboarding {
+            Some(named) => of_record(config, &preview, named, json).await,
+            None => computed(&preview, json),
+        },
         Reminders::Explain { scope, onboarding, limit } => {
             let (store, workspace) = workspace(config, &scope.within).await?;
             let answer = explained(config, &store, &workspace, !scope.test, &onboarding, limit).await?;
@@ -46,52 +40,35 @@ pub(super) async fn execute(config: &Config, command: Reminders, json: bool) -> 
     }
 }
 
-/// The slots of what the flags say: no store, no clock, nothing but the cadence function.
-fn computed(preview: &Preview) -> anyhow::Result<Vec<Slot>> {
-    let policy = policy_of(preview)?;
-    let days = limits::frequency_days("--frequency-days", preview.frequency_days).map_err(told)?;
-    let now = store::now();
-    let started = instant("--started-at", preview.started_at.as_deref())?.unwrap_or(now);
-    let after = instant("--after", preview.after.as_deref())?.unwrap_or(started.max(now));
-    let base = local_date(&policy.time_zone, started);
-    Ok(slots(&policy, base, days, after).take(preview.count).collect())
-}
-
-fn policy_of(preview: &Preview) -> anyhow::Result<Policy> {
-    let time_of_day = policy::hh_mm::parse(&preview.time_of_day).with_context(|| {
-        format!("--time-of-day {:?} is no time; HH:MM is wanted, like 09:00", preview.time_of_day)
-    })?;
-    let day = |text: &String| {
-        policy::weekdays::parse(text)
-            .with_context(|| format!("--working-days {text:?} is none of mon, tue, wed, thu, fri, sat, sun"))
-    };
-    let date = |text: &String| {
-        text.parse::<NaiveDate>()
-            .with_context(|| format!("--holidays {text:?} is no date; YYYY-MM-DD is wanted"))
-    };
-    Ok(Policy {
-        time_zone: zone(&preview.time_zone).context("--time-zone")?,
-        time_of_day,
-        working_days: preview.working_days.iter().map(day).collect::<Result<_, _>>()?,
-        holidays: preview.holidays.iter().map(date).collect::<Result<_, _>>()?,
+/// The slots of what the flags say: no store, no configuration, nothing but the cadence function.
+pub(super) fn computed(preview: &Preview, json: bool) -> anyhow::Result<()> {
+    let policy = Policy {
+        time_zone: preview.time_zone.clone(),
+        time_of_day: preview.time_of_day,
+        working_days: preview.working_days.clone(),
+        holidays: preview.holidays.iter().copied().collect(),
         ..Policy::default()
-    })
+    };
+    let started = preview.started_at.unwrap_or_else(store::now);
+    let after = preview.after.unwrap_or_else(|| started.max(store::now()));
+    let base = local_date(&policy.time_zone, started);
+    let next = slots(&policy, base, preview.frequency_days, after).take(preview.count.into());
+    let rows: Vec<Value> = next.map(|slot| json!({"slot": slot.date, "due_at": slot.due_at})).collect();
+    output::list(json, &rows, &["slot", "due_at"])
 }
 
-fn instant(flag: &str, text: Option<&str>) -> anyhow::Result<Option<DateTime<Utc>>> {
-    text.map(|text| limits::instant(flag, text).map_err(told)).transpose()
-}
-
-/// The slots of a record by its workspace's policy.
-async fn of_record(config: &Config, preview: &Preview, named: &str) -> anyhow::Result<Vec<Slot>> {
+/// The slots of a record by its workspace's policy, as `explain` has them.
+async fn of_record(config: &Config, preview: &Preview, named: &str, json: bool) -> anyhow::Result<()> {
     let (store, workspace) = workspace(config, &preview.scope.within).await?;
     let found = store.onboarding(workspace.id, !preview.scope.test, &Ref::parse(named)).await?;
     let found = found.with_context(|| format!("there is no onboarding {named:?} in {}", workspace.slug))?;
-    let after = instant("--after", preview.after.as_deref())?.unwrap_or_else(store::now);
-    let policy = &workspace.rules.policy;
-    Ok(slots(policy, found.hidden.cadence_base, found.reminder_frequency_days, after)
-        .take(preview.count)
-        .collect())
+    let after = preview.after.unwrap_or_else(store::now);
+    let upcoming = outlook(&store, &found, messages::configured(config), after, preview.count.into()).await?;
+    let rows = upcoming["slots"].as_array().cloned().unwrap_or_default();
+    if rows.is_empty() {
+        eprintln!("usher: no reminder will come: {}", words(&upcoming["reason"]));
+    }
+    output::list(json, &rows, &["slot", "due_at"])
 }
 
 async fn explained(

@@ -7,7 +7,7 @@ use tokio::process::Command;
 
 use crate::service::binary;
 
-async fn usher(dir: &Path, arguments: &[&str]) -> anyhow::Result<Output> {
+pub(crate) async fn usher(dir: &Path, arguments: &[&str]) -> anyhow::Result<Output> {
     let mut command = Command::new(binary());
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("USHER_")) {
         command.env_remove(name);
@@ -15,7 +15,7 @@ async fn usher(dir: &Path, arguments: &[&str]) -> anyhow::Result<Output> {
     Ok(command.current_dir(dir).args(arguments).output().await?)
 }
 
-async fn json(dir: &Path, arguments: &[&str]) -> anyhow::Result<Value> {
+pub(crate) async fn json(dir: &Path, arguments: &[&str]) -> anyhow::Result<Value> {
     let output = usher(dir, arguments).await?;
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     anyhow::ensure!(output.status.success(), "usher {arguments:?}: {errors}");
@@ -125,64 +125,6 @@ async fn a_broken_configuration_is_told_whole_and_single_roles_refuse_sqlite() -
 }
 
 #[tokio::test]
-async fn a_preview_needs_no_store_and_knows_daylight_saving() -> anyhow::Result<()> {
-    let dir = tempfile::tempdir()?;
-    let preview = |more: &'static [&'static str]| {
-        let base = [
-            "reminders",
-            "preview",
-            "--json",
-            "--time-zone",
-            "Europe/Berlin",
-            "--started-at",
-            "2026-03-01T12:00:00Z",
-        ];
-        let arguments: Vec<&str> = base.iter().chain(more).copied().collect();
-        let dir = dir.path().to_owned();
-        async move { json(&dir, &arguments).await }
-    };
-    let sundays: &'static [&'static str] = &[
-        "--working-days",
-        "mon,tue,wed,thu,fri,sat,sun",
-        "--time-of-day",
-        "02:30",
-        "--after",
-        "2026-03-28T12:00:00Z",
-        "--count",
-        "2",
-    ];
-    let slots = preview(sundays).await?;
-    // 02:30 does not exist on the 29th: it is read with the offset before the gap.
-    let wanted = serde_json::json!([
-        {"slot": "2026-03-29", "due_at": "2026-03-29T01:30:00Z"},
-        {"slot": "2026-03-30", "due_at": "2026-03-30T00:30:00Z"},
-    ]);
-    assert_eq!(slots, wanted);
-    let weekly = preview(&[
-        "--frequency-days",
-        "7",
-        "--after",
-        "2026-04-01T00:00:00Z",
-        "--count",
-        "2",
-        "--holidays",
-        "2026-04-06",
-    ])
-    .await?;
-    // Sundays roll to Monday; Easter Monday rolls on to Tuesday, and the rhythm does not drift.
-    let wanted = serde_json::json!([
-        {"slot": "2026-04-07", "due_at": "2026-04-07T07:00:00Z"},
-        {"slot": "2026-04-13", "due_at": "2026-04-13T07:00:00Z"},
-    ]);
-    assert_eq!(weekly, wanted);
-    assert!(!dir.path().join("usher-data").exists(), "nothing was made");
-    let refused = usher(dir.path(), &["reminders", "preview", "--frequency-days", "366"]).await?;
-    assert_eq!(refused.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("1 to 365"));
-    Ok(())
-}
-
-#[tokio::test]
 async fn explain_says_what_comes_and_why_nothing_will() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let dir = dir.path();
@@ -198,10 +140,13 @@ async fn explain_says_what_comes_and_why_nothing_will() -> anyhow::Result<()> {
     assert_eq!((&upcoming["recipients"][0]["why"], &upcoming["reason"]), (&Value::from("csm"), &Value::Null));
     let previewed = json(dir, &["reminders", "preview", "1", "--json"]).await?;
     assert_eq!(previewed, upcoming["slots"], "preview and explain call the same function");
+    let both = usher(dir, &["reminders", "preview", "1", "--frequency-days", "7"]).await?;
+    assert_eq!(both.status.code(), Some(2), "a record has a rhythm of its own");
 
     json(dir, &["onboarding", "move", "1", "--state", "paused", "--json"]).await?;
     let explained = json(dir, &["reminders", "explain", "1", "--json"]).await?;
     assert_eq!(explained["upcoming"]["reason"], "paused");
+    assert_eq!(json(dir, &["reminders", "preview", "1", "--json"]).await?, serde_json::json!([]));
     let told = String::from_utf8(usher(dir, &["reminders", "explain", "1"]).await?.stdout)?;
     assert!(told.contains("next      none: paused"), "{told}");
     Ok(())

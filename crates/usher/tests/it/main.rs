@@ -3,5 +3,6 @@
 mod commands;
 mod embedded;
 mod foreign;
+mod preview;
 mod service;
 mod split;

@@ -230,3 +230,53 @@ fn slots_before_the_record_was_made_never_existed() {
     let made = reminder(|it| it.created_at = at("2026-11-26 12:00"));
     assert_eq!(made, Ok(date("2026-11-27")));
 }
+
+#[test]
+fn troll_moves_by_two_hours() {
+    // 2026-03-29: from 01:00 to 03:00. 2026-10-25: 03:00 is 01:00 again.
+    let spring = dues(&daily("Antarctica/Troll", "02:15"), "2026-03-01", 1, "2026-03-28 12:00", 2);
+    assert_eq!(spring, ["2026-03-29T04:15:00+02:00", "2026-03-30T02:15:00+02:00"].map(at));
+    let autumn = dues(&daily("Antarctica/Troll", "02:15"), "2026-10-01", 1, "2026-10-24 12:00", 2);
+    assert_eq!(autumn, ["2026-10-25T02:15:00+02:00", "2026-10-26T02:15:00+00:00"].map(at));
+}
+
+#[test]
+fn casablanca_stands_an_hour_back_in_ramadan() {
+    let policy = daily("Africa/Casablanca", "02:30");
+    // The clocks go back on 2026-02-15 (02:30 comes twice) and forward on 2026-03-22 (02:30 does not come).
+    let back = dues(&policy, "2026-02-01", 1, "2026-02-14 12:00", 2);
+    assert_eq!(back, ["2026-02-15T02:30:00+01:00", "2026-02-16T02:30:00+00:00"].map(at));
+    let forward = dues(&policy, "2026-03-01", 1, "2026-03-21 12:00", 2);
+    assert_eq!(forward, ["2026-03-22T03:30:00+01:00", "2026-03-23T02:30:00+01:00"].map(at));
+}
+
+#[test]
+fn pyongyang_lost_half_an_hour_at_midnight() {
+    // 2018-05-04 at 23:30 it was midnight: 23:45 of the 4th is 00:15 of the 5th.
+    let found = dues(&daily("Asia/Pyongyang", "23:45"), "2018-05-01", 1, "2018-05-04 00:00", 2);
+    assert_eq!(found, ["2018-05-05T00:15:00+09:00", "2018-05-05T23:45:00+09:00"].map(at));
+}
+
+#[test]
+fn fakaofo_lost_the_same_day_as_apia_and_kwajalein_one_before() {
+    assert!(!exists(&zone("Pacific/Fakaofo").expect("listed"), date("2011-12-30")));
+    assert!(!exists(&zone("Pacific/Kwajalein").expect("listed"), date("1993-08-21")));
+    assert_eq!(
+        dates(&daily("Pacific/Fakaofo", "09:00"), "2011-12-28", 1, 3),
+        ["2011-12-29", "2011-12-31", "2012-01-01"].map(date)
+    );
+}
+
+/// Over the date line and back: the date stays, the instant follows; what is past by then is what catch-up looks at.
+#[test]
+fn a_change_of_zone_keeps_the_date_even_over_the_date_line() {
+    let pending = date("2026-11-24");
+    let west = redate(&daily("Pacific/Pago_Pago", "09:00"), pending).expect("exists");
+    let east = redate(&daily("Pacific/Kiritimati", "09:00"), pending).expect("exists");
+    assert_eq!((west.date, east.date), (pending, pending));
+    assert_eq!(west.due_at - east.due_at, TimeDelta::hours(25));
+    // The next one after it is the next date in either zone.
+    for (zone, slot) in [("Pacific/Pago_Pago", west), ("Pacific/Kiritimati", east)] {
+        assert_eq!(next(&daily(zone, "09:00"), "2026-11-01", 1, slot.due_at).date, date("2026-11-25"));
+    }
+}

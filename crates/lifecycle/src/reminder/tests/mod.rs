@@ -1,6 +1,7 @@
 //! Laws and examples of the reminder rules, and the fixtures they share.
 
 mod audience;
+mod every_zone;
 mod frozen;
 mod laws;
 mod model;
