@@ -111,7 +111,7 @@ impl Scheduler {
         bus: Bus,
         clock: Clock,
         channels: Channels,
-        templates: Templates,
+        templates: impl Into<Arc<Templates>>,
         settings: Settings,
     ) -> Self {
         let email_at_once = channels.mailer.as_ref().map_or(1, |mailer| mailer.connections() * 2);
@@ -120,7 +120,7 @@ impl Scheduler {
             bus,
             clock,
             channels: Arc::new(channels),
-            templates: Arc::new(templates),
+            templates: templates.into(),
             settings: Arc::new(settings),
             email_turns: Arc::new(Semaphore::new(email_at_once)),
             slack_turns: Arc::new(Semaphore::new(SLACK_AT_ONCE)),

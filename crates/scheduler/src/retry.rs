@@ -109,11 +109,14 @@ fn later(delivery: &Delivery, rules: &Rules, at: DateTime<Utc>) -> DateTime<Utc>
     }
 }
 
-/// 30 s, 2 min, 8 min, ... with up to a fifth more, by a hash of the delivery: the same on every host.
+/// 30 s, 2 min, 8 min, ... with up to a fifth more, by a hash of the message: the same on every host, and for all that
+/// travelled together, so that a refused digest stays whole.
 fn backoff(delivery: &Delivery) -> TimeDelta {
     let tries = usize::try_from(delivery.attempts.max(1) - 1).unwrap_or(0);
     let seconds = WAITS.get(tries).or(WAITS.last()).copied().unwrap_or(30);
-    let hash = stable_hash(&[&delivery.id.to_text(), &delivery.attempts.to_string()]);
+    let own = delivery.id.to_text();
+    let message = delivery.message_id.as_deref().unwrap_or(&own);
+    let hash = stable_hash(&[message, &delivery.attempts.to_string()]);
     let jitter = i64::try_from(hash % 200).unwrap_or(0);
     TimeDelta::milliseconds(seconds * 1_000 + seconds * jitter)
 }
@@ -199,6 +202,17 @@ mod tests {
         assert_eq!(row.reason.as_deref(), Some("450"));
         assert_eq!(i64::try_from(row.errors.len()), Ok(row.attempts));
         assert!(now - row.due_at > TimeDelta::hours(17), "{waits:?}");
+    }
+
+    #[test]
+    fn what_travelled_together_is_tried_again_together() {
+        let waits = [1, 2].map(|_| {
+            let mut row = delivery(Kind::Manual);
+            let now = row.due_at;
+            record(&mut row, &for_now(None, true), &Rules::default(), now);
+            row.send_after
+        });
+        assert_eq!(waits[0], waits[1]);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub use apply::{Applied, ApplyError, Dedupe, Outcome, Ref, Request};
 pub use bootstrap::{Bootstrap, Bootstrapped, check_secret};
 pub use deliveries::{AttemptError, Claim, ClaimLimits, Delivery, Finish, Finished, LedgerRow, Status};
 pub use error::StoreError;
+#[cfg(feature = "seeded")]
+pub use ids::seeded::seed;
 pub use ids::{mint, random};
 pub use inbox::{NewRejected, OutboxRejected, Rejected};
 pub use keys::{ApiKey, NewKey};

@@ -64,6 +64,8 @@ pub(crate) enum Command {
     /// Previews, explains and sends reminders
     #[command(subcommand)]
     Reminders(Reminders),
+    /// Shows what would be sent to whom in the days to come; writes and sends nothing
+    Simulate(Simulate),
     /// Shows and checks the configuration
     #[command(subcommand)]
     Config(Config),
@@ -293,6 +295,37 @@ pub(crate) struct Preview {
     /// Dates that are no working days
     #[arg(long, value_delimiter = ',', value_name = "DATE", value_parser = values::date)]
     pub(crate) holidays: Vec<NaiveDate>,
+}
+
+/// What to simulate.
+#[derive(Debug, Args)]
+pub(crate) struct Simulate {
+    #[command(flatten)]
+    pub(crate) scope: Scope,
+    /// How many days, 1 to 730
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u16).range(1..=730))]
+    pub(crate) days: u16,
+    /// A TOML file with the section [reminders] of a configuration (default: the workspace's policy, or the defaults)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// So many made-up onboardings, 15 to a person
+    #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "from_store")]
+    pub(crate) onboardings: usize,
+    /// The onboardings of the store as they stand
+    #[arg(long)]
+    pub(crate) from_store: bool,
+    /// Another mix of made-up onboardings
+    #[arg(long, default_value_t = 1, value_name = "NUMBER", conflicts_with = "from_store")]
+    pub(crate) seed: u64,
+    /// From this instant on (default: now)
+    #[arg(long, value_name = "INSTANT", value_parser = values::instant)]
+    pub(crate) after: Option<DateTime<Utc>>,
+    /// Draws the load over the days
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// The same on a page, with everybody's share
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -9,6 +9,7 @@ mod embedded;
 mod messages;
 mod nats;
 mod output;
+mod simulate;
 mod store;
 mod telemetry;
 

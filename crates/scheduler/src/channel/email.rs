@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use lettre::message::Mailbox;
 use secrecy::SecretString;
+use usher_lifecycle::reminder::Channel;
 
 use super::capture::Capture;
 use super::compose::{self, Composed};
 use super::smtp::Smtp;
-use super::{ConfigError, Outcome};
+use super::{ConfigError, Function, Outcome};
 use crate::message::{EmailBody, Message};
 
 /// Files that are written at once.
@@ -58,6 +59,7 @@ pub struct Mailer {
 enum Way {
     Smtp(Box<Smtp>),
     Capture(Capture),
+    Function(Function),
 }
 
 impl Mailer {
@@ -73,11 +75,16 @@ impl Mailer {
         Ok(Self { from, way: Way::Capture(Capture::new(folder.into())?) })
     }
 
+    /// Hands every message to a function instead of sending it, one at a time.
+    pub fn function(function: Function, from: &str) -> Result<Self, ConfigError> {
+        Ok(Self { from: compose::sender(from)?, way: Way::Function(function) })
+    }
+
     /// Sends one message to its recipient, within the limits of the configuration (waiting for a free connection
     /// comes on top). Dropping the future abandons the message: it may or may not have been sent.
     pub async fn send(&self, message: &Message, body: &EmailBody) -> Outcome {
         let outcome = match compose::compose(&self.from, message, body) {
-            Ok(composed) => self.hand_over(&composed).await,
+            Ok(composed) => self.hand_over(message, &composed).await,
             Err(outcome) => outcome,
         };
         tracing::info!(
@@ -97,6 +104,7 @@ impl Mailer {
         match &self.way {
             Way::Smtp(smtp) => smtp.check().await,
             Way::Capture(capture) => capture.check().await,
+            Way::Function(_) => Outcome::Accepted { reference: None },
         }
     }
 
@@ -105,13 +113,17 @@ impl Mailer {
         match &self.way {
             Way::Smtp(smtp) => smtp.connections(),
             Way::Capture(_) => CAPTURED_AT_ONCE,
+            Way::Function(_) => 1,
         }
     }
 
-    async fn hand_over(&self, composed: &Composed) -> Outcome {
+    async fn hand_over(&self, message: &Message, composed: &Composed) -> Outcome {
         match &self.way {
             Way::Smtp(smtp) => smtp.send(composed).await,
             Way::Capture(capture) => capture.write(composed).await,
+            Way::Function(function) => {
+                function.take(Channel::Email, message, (0..message.items.len()).collect()).await
+            }
         }
     }
 }

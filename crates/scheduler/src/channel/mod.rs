@@ -8,6 +8,7 @@
 mod capture;
 mod compose;
 pub mod email;
+mod function;
 mod pace;
 pub mod slack;
 mod slack_verdict;
@@ -17,6 +18,7 @@ mod tls;
 use std::time::Duration;
 
 pub use email::{Mailer, SmtpConfig};
+pub use function::{Function, Handed};
 pub use slack::SlackSender;
 
 /// What became of one attempt. `code` is short, stable and fit for logs and metrics; `detail` may quote the other

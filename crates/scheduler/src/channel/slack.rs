@@ -14,9 +14,10 @@ use slack_morphism::errors::SlackClientError;
 use slack_morphism::hyper_tokio::SlackClientHyperConnector;
 use slack_morphism::{SlackApiToken, SlackClient};
 use tokio::time::{Instant, sleep_until, timeout};
+use usher_lifecycle::reminder::Channel;
 
 use super::pace::{Pace, SPACING, Wait};
-use super::{ConfigError, Outcome, slack_verdict, tls};
+use super::{ConfigError, Function, Outcome, slack_verdict, tls};
 use crate::message::{Address, Message, SlackBody};
 
 /// Where Slack lives.
@@ -31,16 +32,25 @@ const LONGEST_HOLD: Duration = Duration::from_mins(10);
 type Client = SlackClient<SlackClientHyperConnector<HttpsConnector<HttpConnector>>>;
 
 /// Sends with one bot token, that is to one Slack workspace.
-pub struct SlackSender {
+#[derive(Debug)]
+pub struct SlackSender(Way);
+
+#[derive(Debug)]
+enum Way {
+    Api(Box<Api>),
+    Function(Function),
+}
+
+struct Api {
     client: Client,
     token: SlackApiToken,
     call_limit: Duration,
     pace: Mutex<Pace>,
 }
 
-impl std::fmt::Debug for SlackSender {
+impl std::fmt::Debug for Api {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SlackSender").finish_non_exhaustive()
+        f.debug_struct("Api").finish_non_exhaustive()
     }
 }
 
@@ -61,26 +71,41 @@ impl SlackSender {
             return Err(ConfigError::Url("http:// or https:// is wanted"));
         }
         let connector = SlackClientHyperConnector::with_connector(https).with_slack_api_url(api_url);
-        Ok(Self {
+        Ok(Self(Way::Api(Box::new(Api {
             client: SlackClient::new(connector),
             token: SlackApiToken::new(token.expose_secret().into()),
             call_limit: CALL_LIMIT,
             pace: Mutex::default(),
-        })
+        }))))
+    }
+
+    /// Hands every message to a function instead of posting it.
+    pub const fn function(function: Function) -> Self {
+        Self(Way::Function(function))
     }
 
     /// With another deadline than 15 seconds for a call.
     #[must_use]
     pub fn with_call_limit(mut self, limit: Duration) -> Self {
-        self.call_limit = limit;
+        match &mut self.0 {
+            Way::Api(api) => api.call_limit = limit,
+            Way::Function(_) => {}
+        }
         self
     }
 
     /// Posts one body of a message. Waits for the channel's turn, at most 10 s; the reference is `channel/ts`.
     pub async fn send(&self, message: &Message, body: &SlackBody) -> Outcome {
-        let outcome = match &message.to.address {
-            Address::SlackUser(channel) | Address::SlackChannel(channel) => self.post(channel, body).await,
-            Address::Email(_) => Outcome::for_good("not_slack", "the recipient has no Slack address", false),
+        let outcome = match (&message.to.address, &self.0) {
+            (Address::SlackUser(channel) | Address::SlackChannel(channel), Way::Api(api)) => {
+                api.post(channel, body).await
+            }
+            (Address::SlackUser(_) | Address::SlackChannel(_), Way::Function(function)) => {
+                function.take(Channel::Slack, message, body.items.clone()).await
+            }
+            (Address::Email(_), _) => {
+                Outcome::for_good("not_slack", "the recipient has no Slack address", false)
+            }
         };
         tracing::info!(
             channel = "slack",
@@ -96,14 +121,20 @@ impl SlackSender {
 
     /// `auth.test`: whether the token is good; what `usher doctor` reports.
     pub async fn check(&self) -> Outcome {
-        match self.call("auth.test", &json!({})).await {
+        let api = match &self.0 {
+            Way::Api(api) => api,
+            Way::Function(_) => return Outcome::Accepted { reference: None },
+        };
+        match api.call("auth.test", &json!({})).await {
             Ok(_) => Outcome::Accepted { reference: None },
             // Nothing was to be delivered, so nothing is unknown.
             Err(Outcome::Unknown { detail }) => Outcome::for_now("timeout", detail),
             Err(outcome) => outcome,
         }
     }
+}
 
+impl Api {
     async fn post(&self, channel: &str, body: &SlackBody) -> Outcome {
         // Bound first: the lock must not be held while waiting.
         let turn = self.pace().turn(channel, Instant::now());

@@ -170,6 +170,7 @@ impl Tx {
     }
 
     pub(crate) async fn execute(&mut self, stmt: &'static Stmt, args: Vec<Arg>) -> Result<u64, StoreError> {
+        tracing::trace!(statement = stmt.name);
         match self {
             Self::Postgres(tx) => tx.execute(stmt.postgres(), args::postgres(args)?).await,
             Self::Sqlite(tx) => {
@@ -210,6 +211,7 @@ impl Tx {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
+        tracing::trace!(statement = bulk.name, rows = rows.len());
         match self {
             Self::Postgres(tx) => {
                 let rows = tx.all(bulk.postgres(), args::postgres_columns(bulk.columns, rows)?).await?;

@@ -17,7 +17,7 @@ use crate::{
     cli::{self, Cli, Command},
     compose::{self, Roles},
     config::{Config, Sources, load},
-    store, telemetry,
+    simulate, store, telemetry,
 };
 
 /// Loads the configuration with the environment of this process.
@@ -44,6 +44,9 @@ pub(crate) async fn execute(cli: Cli) -> anyhow::Result<()> {
     {
         return reminders::computed(preview, cli.json);
     }
+    if let Some(Command::Simulate(flags)) = &cli.command {
+        return simulate::execute(flags, cli.json, || configuration(&cli)).await;
+    }
     let config = configuration(&cli)?;
     // rustls has no default of its own here: one provider, chosen once.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
@@ -63,7 +66,7 @@ pub(crate) async fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Reminders(command) => reminders::execute(&config, command, json).await,
         Command::Onboarding(command) => onboarding::execute(&config, command, json).await,
         // Handled above, where a faulty configuration is no reason to stop.
-        Command::Config(_) => Ok(()),
+        Command::Config(_) | Command::Simulate(_) => Ok(()),
     }
 }
 
@@ -78,7 +81,7 @@ async fn roles(config: &Config, roles: Roles) -> anyhow::Result<()> {
 }
 
 /// The store and the workspace of a command.
-async fn workspace(config: &Config, within: &cli::In) -> anyhow::Result<(Store, Workspace)> {
+pub(crate) async fn workspace(config: &Config, within: &cli::In) -> anyhow::Result<(Store, Workspace)> {
     let store = store::open_ready(config).await?;
     if let Some(slug) = &within.workspace {
         let found = store.workspace_by_slug(slug).await?;

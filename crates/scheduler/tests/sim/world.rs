@@ -1,0 +1,161 @@
+//! What the model knows of the records: every version with the instant from which it holds, so that any moment can be
+//! asked about afterwards. Changed by commands that the store accepted, never read from the store.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use usher_lifecycle::reminder::Channel;
+
+use crate::attempts::Attempts;
+use crate::rules::{Client, Job, Office, Person, Targets, audience, silence};
+
+/// Records are looked at again before a message when the last look is older.
+const FRESH: TimeDelta = TimeDelta::milliseconds(1_100);
+
+/// Versions in the order in which they came.
+#[derive(Debug, Clone)]
+pub(crate) struct History<T>(Vec<(DateTime<Utc>, T)>);
+
+impl<T: Clone> History<T> {
+    pub(crate) fn new(from: DateTime<Utc>, first: T) -> Self {
+        Self(vec![(from, first)])
+    }
+
+    pub(crate) fn now(&self) -> &T {
+        &self.0.last().unwrap().1
+    }
+
+    pub(crate) fn change(&mut self, at: DateTime<Utc>, change: impl FnOnce(&mut T)) {
+        let mut next = self.now().clone();
+        change(&mut next);
+        self.0.push((at, next));
+    }
+
+    pub(crate) fn at(&self, at: DateTime<Utc>) -> &T {
+        let older = self.0.iter().rev().find(|(from, _)| *from <= at);
+        &older.unwrap_or(&self.0[0]).1
+    }
+
+    /// The instants at which it changed.
+    pub(crate) fn changes(&self) -> impl Iterator<Item = DateTime<Utc>> + '_ {
+        self.0.iter().map(|(at, _)| *at)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Tenant {
+    pub(crate) name: String,
+    pub(crate) id: usher_lifecycle::WorkspaceId,
+    pub(crate) office: Office,
+    /// Places in the list of people.
+    pub(crate) people: Vec<usize>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Onboarding {
+    pub(crate) id: String,
+    pub(crate) tenant: usize,
+    pub(crate) client: usize,
+    pub(crate) job: History<Job>,
+    /// From when on the rhythm counts from which date; none = from the date last reminded.
+    pub(crate) rhythms: Vec<(DateTime<Utc>, Option<NaiveDate>, u16)>,
+    /// *Remind now*: id, when, channels.
+    pub(crate) requests: Vec<(String, DateTime<Utc>, Option<Vec<Channel>>)>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Customer {
+    pub(crate) id: String,
+    pub(crate) tenant: usize,
+    pub(crate) client: History<Client>,
+}
+
+/// Everything.
+#[derive(Debug, Default)]
+pub(crate) struct World {
+    pub(crate) tenants: Vec<Tenant>,
+    pub(crate) people: Vec<History<Person>>,
+    /// The workspace of each person.
+    pub(crate) homes: Vec<usize>,
+    pub(crate) customers: Vec<Customer>,
+    pub(crate) onboardings: Vec<Onboarding>,
+    pub(crate) by_id: HashMap<String, usize>,
+    pub(crate) by_address: HashMap<String, usize>,
+    pub(crate) attempts: Attempts,
+    /// Who was refused for good, by place and channel, and whether the store knows is still to be seen.
+    pub(crate) refused: BTreeSet<(usize, Channel)>,
+    /// When all that was due was planned.
+    pub(crate) plans: Vec<DateTime<Utc>>,
+    /// The clock was set back from the first to the second.
+    pub(crate) set_back: Vec<(DateTime<Utc>, DateTime<Utc>)>,
+    /// Broken rules, in words.
+    pub(crate) faults: Vec<String>,
+    /// What happened how often.
+    pub(crate) counts: BTreeMap<&'static str, u64>,
+}
+
+impl World {
+    pub(crate) fn fault(&mut self, text: String) {
+        if self.faults.len() < 20 {
+            self.faults.push(text);
+        }
+    }
+
+    pub(crate) fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    /// Whether a clock that was set back makes instants around this one ambiguous.
+    pub(crate) fn is_murky(&self, at: DateTime<Utc>) -> bool {
+        let slack = TimeDelta::hours(1);
+        self.set_back.iter().any(|(from, to)| at >= *to - slack && at <= *from + slack)
+    }
+
+    pub(crate) fn silence_at(&self, place: usize, at: DateTime<Utc>) -> Option<&'static str> {
+        let it = &self.onboardings[place];
+        silence(it.job.at(at), *self.customers[it.client].client.at(at))
+    }
+
+    /// Why no slot that was due then is wanted at that time.
+    pub(crate) fn unwanted_at(
+        &self,
+        place: usize,
+        due: DateTime<Utc>,
+        at: DateTime<Utc>,
+    ) -> Option<&'static str> {
+        let snoozed = self.onboardings[place].job.at(at).snoozed;
+        self.silence_at(place, at)
+            .or_else(|| snoozed.is_some_and(|end| at < end || due < end).then_some("snoozed"))
+    }
+
+    pub(crate) fn audience_at(
+        &self,
+        place: usize,
+        at: DateTime<Utc>,
+        given: Option<&[Channel]>,
+    ) -> Result<Targets, &'static str> {
+        let it = &self.onboardings[place];
+        let office = &self.tenants[it.tenant].office;
+        audience(office, it.job.at(at), |person| self.people[person].at(at).clone(), given)
+    }
+
+    /// The moments that count for a message sent now: the last look at the records, and all since.
+    pub(crate) fn moments(&self, place: usize, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+        let it = &self.onboardings[place];
+        let people = it.job.now().roles.iter().flatten().flat_map(|person| self.people[*person].changes());
+        let changes = it.job.changes().chain(people).chain(self.customers[it.client].client.changes());
+        let recent = changes.filter(|at| *at > now - FRESH && *at <= now);
+        let mut moments: Vec<_> = recent.flat_map(|at| [at, at - TimeDelta::microseconds(1)]).collect();
+        moments.push(now);
+        moments
+    }
+
+    /// Every change around an onboarding from one instant to another, and both of these.
+    pub(crate) fn span(&self, place: usize, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+        let it = &self.onboardings[place];
+        let changes = it.job.changes().chain(self.customers[it.client].client.changes());
+        let mut moments: Vec<_> = changes.filter(|at| *at >= from && *at <= to).collect();
+        moments.extend([from, to]);
+        moments
+    }
+}

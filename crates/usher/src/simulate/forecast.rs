@@ -1,0 +1,201 @@
+//! The walk: every slot of every onboarding, to everybody whom it concerns, until it is sent or not wanted.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, NaiveDate, Utc};
+use usher_lifecycle::{
+    CustomerId, Onboarding, UserId, WorkspaceId,
+    customer::{Customer, CustomerStatus},
+    person::User,
+    reminder::{
+        Channel, Configured, Kind, Recipient, Rules, Slot, Target, Verdict, audience, local_date,
+        next_reminder, recheck, slots, spread,
+    },
+};
+
+/// The records as they stand.
+#[derive(Debug, Default)]
+pub(crate) struct World {
+    pub(crate) rules: HashMap<WorkspaceId, Rules>,
+    pub(crate) onboardings: Vec<Onboarding>,
+    pub(crate) customers: HashMap<CustomerId, Customer>,
+    pub(crate) users: HashMap<UserId, User>,
+}
+
+/// One message that would be sent.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Sent {
+    pub(crate) day: NaiveDate,
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) channel: Channel,
+    pub(crate) recipient: String,
+    /// The person's name, or the address.
+    pub(crate) name: String,
+    /// Onboardings in it.
+    pub(crate) reminders: usize,
+}
+
+/// What would happen.
+#[derive(Debug)]
+pub(crate) struct Forecast {
+    pub(crate) from: NaiveDate,
+    pub(crate) until: NaiveDate,
+    pub(crate) onboardings: usize,
+    /// In order of time.
+    pub(crate) sent: Vec<Sent>,
+    /// Reminders that would not be sent, by reason; an onboarding without any slot counts once.
+    pub(crate) unsent: BTreeMap<String, usize>,
+}
+
+/// When, workspace, channel, to whom: what travels as one message.
+type Digest = (DateTime<Utc>, WorkspaceId, Channel, Recipient);
+
+/// What happens from one instant to another; `progress` hears how many onboardings are done.
+pub(crate) fn of(
+    world: &World,
+    configured: Configured,
+    from: DateTime<Utc>,
+    until: DateTime<Utc>,
+    mut progress: impl FnMut(usize),
+) -> Forecast {
+    let mut digests: BTreeMap<Digest, usize> = BTreeMap::new();
+    let mut unsent: BTreeMap<String, usize> = BTreeMap::new();
+    for (done, onboarding) in world.onboardings.iter().enumerate() {
+        let mut skip = |reason: &str| *unsent.entry(reason.to_owned()).or_default() += 1;
+        let one = One::new(world, onboarding, configured);
+        match one.slots(from, until) {
+            Ok(slots) => {
+                for (place, slot) in slots.iter().enumerate() {
+                    let next = slots.get(place + 1).map(|slot| slot.due_at);
+                    one.slot(*slot, next, until, &mut digests, &mut skip);
+                }
+            }
+            Err(reason) => skip(reason),
+        }
+        progress(done + 1);
+    }
+    let mut sent: Vec<Sent> =
+        digests.into_iter().map(|(digest, reminders)| message(world, digest, reminders)).collect();
+    sent.sort();
+    let zone = world.rules.values().next().map(|rules| rules.policy.time_zone.clone());
+    let date = |at: DateTime<Utc>| zone.as_ref().map_or_else(|| at.date_naive(), |zone| local_date(zone, at));
+    Forecast { from: date(from), until: date(until), onboardings: world.onboardings.len(), sent, unsent }
+}
+
+fn message(world: &World, (at, workspace, channel, recipient): Digest, reminders: usize) -> Sent {
+    let name = match &recipient {
+        Recipient::User(id) => world.users.get(id).map_or_else(|| id.to_string(), |user| user.name.clone()),
+        Recipient::Email(address) | Recipient::Slack(address) => address.clone(),
+        Recipient::Contact(id) => id.to_string(),
+    };
+    let day = world
+        .rules
+        .get(&workspace)
+        .map_or_else(|| at.date_naive(), |it| local_date(&it.policy.time_zone, at));
+    Sent { day, at, channel, recipient: recipient.to_string(), name, reminders }
+}
+
+/// An onboarding with what the rules ask about it.
+struct One<'a> {
+    rules: &'a Rules,
+    onboarding: &'a Onboarding,
+    status: CustomerStatus,
+    customer_deleted: bool,
+    people: Vec<User>,
+    configured: Configured,
+}
+
+impl<'a> One<'a> {
+    fn new(world: &'a World, onboarding: &'a Onboarding, configured: Configured) -> Self {
+        let customer = world.customers.get(&onboarding.customer_id);
+        let mut people: Vec<User> = Vec::new();
+        for (_, id) in onboarding.roles.people() {
+            if let Some(user) = world.users.get(&id).filter(|user| people.iter().all(|it| it.id != user.id)) {
+                people.push(user.clone());
+            }
+        }
+        Self {
+            rules: &world.rules[&onboarding.workspace_id],
+            onboarding,
+            status: customer.map_or(CustomerStatus::Onboarding, |it| it.fields.status),
+            customer_deleted: customer.is_none_or(|it| it.deleted_at.is_some()),
+            people,
+            configured,
+        }
+    }
+
+    /// The slots to come; the pending one keeps its place, as in the store.
+    fn slots(&self, from: DateTime<Utc>, until: DateTime<Utc>) -> Result<Vec<Slot>, &'static str> {
+        let next = next_reminder(self.rules, self.onboarding, self.status, self.customer_deleted, from)
+            .map_err(|silence| silence.reason().as_str())?;
+        let reminders = self.onboarding.reminders;
+        let pending = reminders.next_slot.zip(reminders.next_reminder_at);
+        let pending = pending.map(|(date, due_at)| Slot { date, due_at }).filter(|it| it.due_at > from);
+        let first = pending.map_or(next, |pending| pending.min(next));
+        let (base, every) = (self.onboarding.hidden.cadence_base, self.onboarding.reminder_frequency_days);
+        let later = slots(&self.rules.policy, base, every, first.due_at);
+        Ok(std::iter::once(first)
+            .chain(later.filter(|slot| slot.date != first.date))
+            .take_while(|slot| slot.due_at <= until)
+            .collect())
+    }
+
+    fn slot(
+        &self,
+        slot: Slot,
+        next: Option<DateTime<Utc>>,
+        until: DateTime<Utc>,
+        digests: &mut BTreeMap<Digest, usize>,
+        skip: &mut impl FnMut(&str),
+    ) {
+        let targets = match audience(self.rules, self.onboarding, &self.people, self.configured, None) {
+            Ok(targets) => targets,
+            Err(reason) => return skip(reason.as_str()),
+        };
+        for target in targets {
+            let mut at =
+                spread(&self.rules.policy, slot.due_at, &target.recipient.to_string(), target.channel);
+            loop {
+                match self.verdict(slot, &target, at) {
+                    Verdict::Send if at > until => break,
+                    Verdict::Send => {
+                        let to = (at, self.onboarding.workspace_id, target.channel, target.recipient.clone());
+                        *digests.entry(to).or_default() += 1;
+                        break;
+                    }
+                    Verdict::Skip(reason) => {
+                        skip(reason.as_str());
+                        break;
+                    }
+                    // What still waits when the next slot comes gives way to it.
+                    Verdict::Later(later) if next.is_some_and(|next| later >= next) => {
+                        skip("superseded");
+                        break;
+                    }
+                    Verdict::Later(later) => at = later,
+                }
+            }
+        }
+    }
+
+    fn verdict(&self, slot: Slot, target: &Target, at: DateTime<Utc>) -> Verdict {
+        let context = recheck::Context {
+            rules: self.rules,
+            onboarding: self.onboarding,
+            customer_status: self.status,
+            customer_deleted: self.customer_deleted,
+            people: &self.people,
+            primary_contact: None,
+            configured: self.configured,
+        };
+        let planned = recheck::Planned {
+            kind: Kind::Cadence,
+            slot: &slot.date.to_string(),
+            due_at: slot.due_at,
+            channel: target.channel,
+            recipient: &target.recipient,
+            channels_given: false,
+        };
+        recheck::recheck(&context, &planned, at)
+    }
+}

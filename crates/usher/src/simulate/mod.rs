@@ -1,0 +1,83 @@
+//! `usher simulate`: what would be sent, to whom and when, if nothing changed from here on.
+//!
+//! Law: nothing is written and nothing is sent. Slots, audience, spreading and the hours of people and workspaces come
+//! from the functions that plan and send; this file only walks along the days.
+
+mod forecast;
+mod load;
+mod picture;
+mod population;
+mod report;
+#[cfg(test)]
+mod tests;
+
+use std::io::{IsTerminal as _, Write as _};
+
+use anyhow::Context as _;
+use chrono::TimeDelta;
+
+pub(crate) use self::load::policy;
+use crate::{cli::Simulate, config::Config, messages, output, store};
+
+/// Does what the flags say; `config` is asked for only where a store is.
+pub(crate) async fn execute(
+    flags: &Simulate,
+    json: bool,
+    config: impl FnOnce() -> anyhow::Result<Config>,
+) -> anyhow::Result<()> {
+    let from = flags.after.unwrap_or_else(store::now);
+    let until = from + TimeDelta::days(flags.days.into());
+    let rules = flags.policy.as_deref().map(policy).transpose()?;
+    let (world, configured) = if flags.from_store {
+        let config = config()?;
+        let world = load::from_store(&config, flags, rules).await?;
+        (world, messages::configured(&config))
+    } else {
+        let rules = rules.unwrap_or_default();
+        (population::synthetic(rules, flags.onboardings, flags.seed, from), population::BOTH)
+    };
+    let mut bar = Bar::new(world.onboardings.len());
+    let forecast = forecast::of(&world, configured, from, until, |done| bar.show(done));
+    bar.clear();
+    if let Some(path) = &flags.svg {
+        std::fs::write(path, picture::svg(&forecast)).with_context(|| path.display().to_string())?;
+    }
+    if let Some(path) = &flags.html {
+        std::fs::write(path, picture::html(&forecast)).with_context(|| path.display().to_string())?;
+    }
+    if json {
+        return output::object(true, &report::json(&forecast));
+    }
+    report::lines(&forecast).iter().try_for_each(|line| output::line(line))
+}
+
+/// How far it is, on a terminal.
+struct Bar {
+    all: usize,
+    shown: usize,
+    visible: bool,
+}
+
+impl Bar {
+    const WIDTH: usize = 40;
+
+    fn new(all: usize) -> Self {
+        Self { all, shown: usize::MAX, visible: std::io::stderr().is_terminal() }
+    }
+
+    fn show(&mut self, done: usize) {
+        let filled = done * Self::WIDTH / self.all.max(1);
+        if self.visible && filled != self.shown {
+            self.shown = filled;
+            let bar = format!("{}{}", "#".repeat(filled), ".".repeat(Self::WIDTH - filled));
+            // A bar that cannot be shown is no reason to stop.
+            drop(write!(std::io::stderr(), "\r[{bar}] {done} of {} onboardings", self.all));
+        }
+    }
+
+    fn clear(&self) {
+        if self.visible {
+            drop(write!(std::io::stderr(), "\r\x1b[K"));
+        }
+    }
+}
