@@ -44,8 +44,10 @@ pub(crate) async fn execute(cli: Cli) -> anyhow::Result<()> {
     {
         return reminders::computed(preview, cli.json);
     }
-    if let Some(Command::Simulate(flags)) = &cli.command {
-        return simulate::execute(flags, cli.json, || configuration(&cli)).await;
+    if let Some(Command::Simulate(flags)) = &cli.command
+        && !flags.from_store
+    {
+        return simulate::made_up(flags, cli.json);
     }
     let config = configuration(&cli)?;
     // rustls has no default of its own here: one provider, chosen once.
@@ -65,8 +67,9 @@ pub(crate) async fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Customer(command) => records::customer(&config, command, json).await,
         Command::Reminders(command) => reminders::execute(&config, command, json).await,
         Command::Onboarding(command) => onboarding::execute(&config, command, json).await,
+        Command::Simulate(flags) => simulate::of_store(&config, &flags, json).await,
         // Handled above, where a faulty configuration is no reason to stop.
-        Command::Config(_) | Command::Simulate(_) => Ok(()),
+        Command::Config(_) => Ok(()),
     }
 }
 

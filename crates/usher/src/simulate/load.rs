@@ -19,7 +19,7 @@ const PAGE: u32 = 100;
 
 /// Reads a policy: a TOML file with the section `[reminders]` of the configuration and no other; what it does not name
 /// has the default.
-pub(crate) fn policy(path: &Path) -> anyhow::Result<Rules> {
+pub(super) fn policy(path: &Path) -> anyhow::Result<Rules> {
     let shown = path.display();
     let text = std::fs::read_to_string(path).with_context(|| format!("the policy {shown}"))?;
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {

@@ -14,30 +14,38 @@ mod tests;
 use std::io::{IsTerminal as _, Write as _};
 
 use anyhow::Context as _;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
+use usher_lifecycle::reminder::Configured;
 
-pub(crate) use self::load::policy;
+use self::{forecast::World, load::policy};
 use crate::{cli::Simulate, config::Config, messages, output, store};
 
-/// Does what the flags say; `config` is asked for only where a store is.
-pub(crate) async fn execute(
-    flags: &Simulate,
-    json: bool,
-    config: impl FnOnce() -> anyhow::Result<Config>,
-) -> anyhow::Result<()> {
+/// A mix of onboardings that never were: no store, no configuration.
+pub(crate) fn made_up(flags: &Simulate, json: bool) -> anyhow::Result<()> {
+    let rules = flags.policy.as_deref().map(policy).transpose()?.unwrap_or_default();
     let from = flags.after.unwrap_or_else(store::now);
-    let until = from + TimeDelta::days(flags.days.into());
+    let world = population::synthetic(rules, flags.onboardings, flags.seed, from);
+    shown(&world, population::BOTH, flags, from, json)
+}
+
+/// The records of the store as they stand.
+pub(crate) async fn of_store(config: &Config, flags: &Simulate, json: bool) -> anyhow::Result<()> {
     let rules = flags.policy.as_deref().map(policy).transpose()?;
-    let (world, configured) = if flags.from_store {
-        let config = config()?;
-        let world = load::from_store(&config, flags, rules).await?;
-        (world, messages::configured(&config))
-    } else {
-        let rules = rules.unwrap_or_default();
-        (population::synthetic(rules, flags.onboardings, flags.seed, from), population::BOTH)
-    };
+    let from = flags.after.unwrap_or_else(store::now);
+    let world = load::from_store(config, flags, rules).await?;
+    shown(&world, messages::configured(config), flags, from, json)
+}
+
+fn shown(
+    world: &World,
+    configured: Configured,
+    flags: &Simulate,
+    from: DateTime<Utc>,
+    json: bool,
+) -> anyhow::Result<()> {
     let mut bar = Bar::new(world.onboardings.len());
-    let forecast = forecast::of(&world, configured, from, until, |done| bar.show(done));
+    let until = from + TimeDelta::days(flags.days.into());
+    let forecast = forecast::of(world, configured, from, until, |done| bar.show(done));
     bar.clear();
     if let Some(path) = &flags.svg {
         std::fs::write(path, picture::svg(&forecast)).with_context(|| path.display().to_string())?;

@@ -5,4 +5,5 @@ mod embedded;
 mod foreign;
 mod preview;
 mod service;
+mod simulate;
 mod split;
