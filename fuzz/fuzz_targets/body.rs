@@ -19,4 +19,16 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(user.email.len() <= 254 && !user.email.contains(['\r', '\n', '\0']));
     }
     drop(body::patch_user(&value));
+    if let Ok(contact) = body::create_contact("1".into(), &value) {
+        assert!(contact.email.len() <= 254 && contact.labels.len() <= 20);
+    }
+    drop(body::patch_contact(&value));
+    if let Ok(template) = body::create_template(&value) {
+        let days = template.defaults.target_days.flatten();
+        assert!(days.is_none_or(|days| (1..=3_650).contains(&days)));
+    }
+    drop(body::patch_template(&value));
+    if let Ok(patch) = body::patch_workspace(&value) {
+        assert!(patch.policy.working_days.is_none_or(|days| !days.is_empty()));
+    }
 });

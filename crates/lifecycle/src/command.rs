@@ -1,19 +1,28 @@
 //! What callers may ask for. Ids and references come inside; a reference is what the caller wrote (an id, a
 //! `display_id`, an address), and [`References`] says what the store found for it.
 
-use alloc::{collections::BTreeMap, string::String, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
 
 use chrono::{DateTime, Utc};
 
 use crate::{
-    customer::{CustomerFields, CustomerStatus},
-    id::{CustomerId, OnboardingId, TemplateId, UserId},
+    customer::{Contact, CustomerStatus},
+    id::{CustomerId, OnboardingId, UserId},
     onboarding::Role,
-    person::Reach,
-    phase::Phase,
     refusal::{Code, Refusal},
     reminder::Channel,
-    state::State,
+    template::Template,
+};
+
+mod onboarding;
+mod records;
+
+pub use self::{
+    onboarding::{CreateOnboarding, OnboardingPatch, Snooze},
+    records::{
+        Composite, ContactPatch, CreateContact, CreateCustomer, CreateTemplate, CreateUser, CustomerPart,
+        CustomerPatch, PolicyPatch, TemplatePatch, UserPatch, WorkspacePatch,
+    },
 };
 
 /// One request, over all aggregates.
@@ -43,6 +52,22 @@ pub enum Command {
     ChangeUser(UserPatch),
     /// Delete a member of the team.
     DeleteUser,
+    /// Create a contact of a customer.
+    CreateContact(CreateContact),
+    /// Change a contact.
+    ChangeContact(ContactPatch),
+    /// Delete a contact.
+    DeleteContact,
+    /// Create a template.
+    CreateTemplate(CreateTemplate),
+    /// Change a template; onboardings made from it stay as they are.
+    ChangeTemplate(TemplatePatch),
+    /// Delete a template; onboardings made from it stay as they are.
+    DeleteTemplate,
+    /// Change the workspace's name or rules.
+    ChangeWorkspace(WorkspacePatch),
+    /// A customer with contacts and an onboarding. The store decides its parts one by one.
+    Compose(Box<Composite>),
 }
 
 /// Which kind of record a command is about.
@@ -54,10 +79,16 @@ pub enum Aggregate {
     Customer,
     /// A member of the team.
     User,
+    /// A contact of a customer.
+    Contact,
+    /// A template of defaults for new onboardings.
+    Template,
+    /// The workspace itself.
+    Workspace,
 }
 
 impl Command {
-    /// Which kind of record it is about.
+    /// Which kind of record it is about, and its answer has.
     pub const fn aggregate(&self) -> Aggregate {
         match self {
             Self::CreateOnboarding(_)
@@ -68,13 +99,21 @@ impl Command {
             | Self::RemindOnboarding(_) => Aggregate::Onboarding,
             Self::CreateCustomer(_) | Self::ChangeCustomer(_) | Self::DeleteCustomer => Aggregate::Customer,
             Self::CreateUser(_) | Self::ChangeUser(_) | Self::DeleteUser => Aggregate::User,
+            Self::CreateContact(_) | Self::ChangeContact(_) | Self::DeleteContact => Aggregate::Contact,
+            Self::CreateTemplate(_) | Self::ChangeTemplate(_) | Self::DeleteTemplate => Aggregate::Template,
+            Self::ChangeWorkspace(_) => Aggregate::Workspace,
+            Self::Compose(it) => it.aggregate(),
         }
     }
 
     /// Whether it deletes: then a record that is deleted already is no change, not a refusal.
     pub const fn is_delete(&self) -> bool {
         match self {
-            Self::DeleteOnboarding | Self::DeleteCustomer | Self::DeleteUser => true,
+            Self::DeleteOnboarding
+            | Self::DeleteCustomer
+            | Self::DeleteUser
+            | Self::DeleteContact
+            | Self::DeleteTemplate => true,
             Self::CreateOnboarding(_)
             | Self::ChangeOnboarding(_)
             | Self::SnoozeOnboarding(_)
@@ -83,7 +122,26 @@ impl Command {
             | Self::CreateCustomer(_)
             | Self::ChangeCustomer(_)
             | Self::CreateUser(_)
-            | Self::ChangeUser(_) => false,
+            | Self::ChangeUser(_)
+            | Self::CreateContact(_)
+            | Self::ChangeContact(_)
+            | Self::CreateTemplate(_)
+            | Self::ChangeTemplate(_)
+            | Self::ChangeWorkspace(_)
+            | Self::Compose(_) => false,
+        }
+    }
+}
+
+impl Composite {
+    /// The kind of its answer: the onboarding, else the last contact, else the customer.
+    pub const fn aggregate(&self) -> Aggregate {
+        if self.onboarding.is_some() {
+            Aggregate::Onboarding
+        } else if self.contacts.is_empty() {
+            Aggregate::Customer
+        } else {
+            Aggregate::Contact
         }
     }
 }
@@ -95,6 +153,9 @@ impl Aggregate {
             Self::Onboarding => "onboarding",
             Self::Customer => "customer",
             Self::User => "user",
+            Self::Contact => "contact",
+            Self::Template => "template",
+            Self::Workspace => "workspace",
         }
     }
 
@@ -104,158 +165,24 @@ impl Aggregate {
             Self::Onboarding => Code::OnboardingNotFound,
             Self::Customer => Code::CustomerNotFound,
             Self::User => Code::UserNotFound,
+            Self::Contact => Code::ContactNotFound,
+            Self::Template => Code::TemplateNotFound,
+            Self::Workspace => Code::UnknownWorkspace,
         }
     }
-}
-
-/// The body of "create an onboarding". None = the template's value, else the default.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct CreateOnboarding {
-    /// The customer: an id, a `display_id` or, over NATS, `external:<key>`.
-    pub customer: String,
-    /// The template, by id or `display_id`.
-    pub template: Option<String>,
-    /// `before_getting_started` by default.
-    pub phase: Option<Phase>,
-    /// `active` by default.
-    pub state: Option<State>,
-    /// Now by default; not in the future.
-    pub started_at: Option<DateTime<Utc>>,
-    /// When it is to launch.
-    pub target_launch_date: Option<DateTime<Utc>>,
-    /// Who gets which role: a user's id, `display_id` or address.
-    pub roles: BTreeMap<Role, String>,
-    /// Free text.
-    pub notes: Option<String>,
-    /// On by default.
-    pub reminder_email: Option<bool>,
-    /// On by default.
-    pub reminder_slack: Option<bool>,
-    /// 1 by default.
-    pub reminder_frequency_days: Option<u16>,
-    /// The caller's own key.
-    pub external_id: Option<String>,
-}
-
-/// A merge patch of an onboarding: `None` = not given, `Some(None)` = cleared.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct OnboardingPatch {
-    /// Another template; changes nothing else.
-    pub template: Option<Option<String>>,
-    /// The new phase.
-    pub phase: Option<Phase>,
-    /// The new state.
-    pub state: Option<State>,
-    /// The same fact as the state `waiting`.
-    pub waiting_on_customer: Option<bool>,
-    /// When it began; not in the future. Renews the base of the rhythm.
-    pub started_at: Option<DateTime<Utc>>,
-    /// When it is to launch.
-    pub target_launch_date: Option<Option<DateTime<Utc>>>,
-    /// Who gets which role.
-    pub roles: BTreeMap<Role, Option<String>>,
-    /// Free text.
-    pub notes: Option<Option<String>>,
-    /// When the customer finished the wizard.
-    pub wizard_completed_at: Option<Option<DateTime<Utc>>>,
-    /// Reminders by email.
-    pub reminder_email: Option<bool>,
-    /// Reminders by Slack.
-    pub reminder_slack: Option<bool>,
-    /// The rhythm in days.
-    pub reminder_frequency_days: Option<u16>,
-    /// The caller's own key.
-    pub external_id: Option<Option<String>>,
-    /// Why; goes into the events.
-    pub reason: Option<String>,
-}
-
-/// Until when reminders are to be silent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Snooze {
-    /// Until an instant in the future.
-    Until(DateTime<Utc>),
-    /// Until 00:00 local of today + so many days, 1 to 365.
-    Days(u16),
-}
-
-/// The body of "create a customer".
-#[derive(Debug, Clone, PartialEq)]
-pub struct CreateCustomer {
-    /// All fields.
-    pub fields: CustomerFields,
-}
-
-/// A merge patch of a customer: the fields as they are to be, none = not given.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct CustomerPatch {
-    /// Their name.
-    pub name: Option<String>,
-    /// Where the relation stands.
-    pub status: Option<CustomerStatus>,
-    /// Nullable texts by field name: slug, domain, plan, the foreign ids, `external_id`.
-    pub texts: BTreeMap<&'static str, Option<String>>,
-    /// Monthly recurring revenue.
-    pub mrr: Option<Option<f64>>,
-    /// Orders a month.
-    pub monthly_orders: Option<Option<i64>>,
-    /// Keys to set; null removes one.
-    pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
-}
-
-/// The body of "create a user".
-#[derive(Debug, Clone, PartialEq)]
-pub struct CreateUser {
-    /// Their name.
-    pub name: String,
-    /// Their address, lower-cased.
-    pub email: String,
-    /// Their Slack member id.
-    pub slack_user_id: Option<String>,
-    /// When and how they may be reached.
-    pub reach: Reach,
-    /// The caller's own key.
-    pub external_id: Option<String>,
-}
-
-/// A merge patch of a user.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct UserPatch {
-    /// Their name.
-    pub name: Option<String>,
-    /// Their address, lower-cased.
-    pub email: Option<String>,
-    /// Their Slack member id.
-    pub slack_user_id: Option<Option<String>>,
-    /// Their zone.
-    pub time_zone: Option<Option<String>>,
-    /// Quiet hours.
-    pub quiet_hours: Option<Option<crate::person::QuietHours>>,
-    /// Days off.
-    pub days_off: Option<crate::person::DaysOff>,
-    /// Muted until.
-    pub mute_until: Option<Option<DateTime<Utc>>>,
-    /// Whether email may be used.
-    pub email_enabled: Option<bool>,
-    /// Whether Slack may be used.
-    pub slack_enabled: Option<bool>,
-    /// Whether they are still with us.
-    pub active: Option<bool>,
-    /// A channel that refused them for good, and why; `None` = it works again.
-    pub broken: Option<(Channel, Option<String>)>,
-    /// The caller's own key.
-    pub external_id: Option<Option<String>>,
 }
 
 /// What the store found for the references of a command, and the ids for what it creates.
 #[derive(Debug, Clone, Default)]
 pub struct References {
-    /// The customer of an onboarding that is created or changed.
+    /// The customer of an onboarding or contact that is created or changed.
     pub customer: Option<(CustomerId, CustomerStatus)>,
-    /// The users that role fields name, by what the caller wrote.
+    /// The users that role fields and the template name, by what stands there.
     pub users: BTreeMap<String, UserId>,
     /// The template that is named.
-    pub template: Option<TemplateId>,
+    pub template: Option<Template>,
+    /// The other living contacts of the customer, oldest first.
+    pub contacts: Vec<Contact>,
     /// The number for a record that is created.
     pub display_id: i64,
     /// The random bits for the id of a record that is created.

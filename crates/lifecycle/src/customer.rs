@@ -143,6 +143,8 @@ pub struct Contact {
     pub is_primary: bool,
     /// Free labels.
     pub labels: Vec<String>,
+    /// The caller's own key.
+    pub external_id: Option<String>,
     /// When the record was made.
     pub created_at: DateTime<Utc>,
     /// When it last changed.

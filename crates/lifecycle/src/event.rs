@@ -64,6 +64,14 @@ kinds! {
     ContactUpdated = "contact.updated",
     /// A contact was deleted.
     ContactDeleted = "contact.deleted",
+    /// A template was created.
+    TemplateCreated = "template.created",
+    /// A template changed.
+    TemplateUpdated = "template.updated",
+    /// A template was deleted.
+    TemplateDeleted = "template.deleted",
+    /// The workspace's name or rules changed.
+    WorkspaceUpdated = "workspace.updated",
     /// A user was created.
     UserCreated = "user.created",
     /// A user changed.

@@ -21,7 +21,9 @@ pub mod phase;
 pub mod refusal;
 pub mod reminder;
 pub mod state;
+pub mod template;
 pub mod wire;
+pub mod workspace;
 
 pub use command::Command;
 pub use decide::{Book, Current, Decision, Record, decide};

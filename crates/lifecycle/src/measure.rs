@@ -111,6 +111,10 @@ pub fn measure<'a>(rows: impl IntoIterator<Item = Row<'a>>, now: DateTime<Utc>) 
             | EventKind::ContactCreated
             | EventKind::ContactUpdated
             | EventKind::ContactDeleted
+            | EventKind::TemplateCreated
+            | EventKind::TemplateUpdated
+            | EventKind::TemplateDeleted
+            | EventKind::WorkspaceUpdated
             | EventKind::UserCreated
             | EventKind::UserUpdated
             | EventKind::UserDeleted => {}

@@ -14,6 +14,10 @@ use crate::{
     state::State,
 };
 
+mod records;
+
+pub use self::records::{ContactObject, TemplateObject, WorkspaceObject};
+
 /// An onboarding as callers see it: the 23 fields of the public contract, then usher's own.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = Onboarding))]

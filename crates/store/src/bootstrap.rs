@@ -1,15 +1,9 @@
 //! The first start: a workspace and a key, made once, whoever comes first.
 
 use chrono::{DateTime, Utc};
-use usher_lifecycle::reminder::Rules;
+use usher_lifecycle::{reminder::Rules, workspace::Workspace};
 
-use crate::{
-    Store,
-    db::statements,
-    error::StoreError,
-    keys,
-    workspaces::{self, Workspace},
-};
+use crate::{Store, db::statements, error::StoreError, keys, workspaces};
 
 statements! {
     ANY = "SELECT id FROM workspaces LIMIT 1";

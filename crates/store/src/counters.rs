@@ -2,8 +2,7 @@
 //! behind a counter. Gaps are normal; no number is given twice.
 
 use std::{
-    collections::HashMap,
-    ops::Range,
+    collections::{BTreeSet, HashMap},
     sync::{Mutex, PoisonError},
 };
 
@@ -26,21 +25,19 @@ statements! {
 
 /// The numbers this process has taken and not given yet.
 #[derive(Debug, Default)]
-pub(crate) struct Counters(Mutex<HashMap<(WorkspaceId, Aggregate), Range<i64>>>);
+pub(crate) struct Counters(Mutex<HashMap<(WorkspaceId, Aggregate), BTreeSet<i64>>>);
 
 impl Counters {
     fn take(&self, key: (WorkspaceId, Aggregate), count: usize) -> Vec<i64> {
         let mut stock = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        stock.get_mut(&key).map(|range| range.take(count).collect()).unwrap_or_default()
+        let Some(numbers) = stock.get_mut(&key) else { return Vec::new() };
+        std::iter::from_fn(|| numbers.pop_first()).take(count).collect()
     }
 
-    fn put(&self, key: (WorkspaceId, Aggregate), range: Range<i64>) {
+    /// Takes in numbers that nobody has: the rest of a block, or what turned out not to be needed.
+    pub(crate) fn put(&self, key: (WorkspaceId, Aggregate), numbers: impl IntoIterator<Item = i64>) {
         let mut stock = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Another task may have taken a block meanwhile; the larger rest is kept, the smaller becomes a gap.
-        let kept = stock.entry(key).or_insert(0..0);
-        if range.end - range.start > kept.end - kept.start {
-            *kept = range;
-        }
+        stock.entry(key).or_default().extend(numbers);
     }
 }
 

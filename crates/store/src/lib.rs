@@ -14,6 +14,8 @@ mod inbox;
 mod keys;
 mod outbox;
 #[cfg(test)]
+mod plans;
+#[cfg(test)]
 mod prepared;
 mod reads;
 mod records;
@@ -34,4 +36,4 @@ pub use outbox::{OutboxEvent, ShardLease};
 pub use reads::{BadCursor, Cursor, ListFilter, Listed, Page, TimelineRow};
 pub use schedules::{Advance, DueSchedule, ManualRequest, PlanInput, PlanWrite, Situation};
 pub use store::Store;
-pub use workspaces::Workspace;
+pub use usher_lifecycle::workspace::Workspace;

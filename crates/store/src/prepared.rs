@@ -9,7 +9,7 @@ use crate::{
 };
 
 const STATEMENTS: &[&[&Stmt]] = &[
-    apply::FACTS,
+    apply::LOAD,
     apply::SEEN,
     bootstrap::STATEMENTS,
     counters::STATEMENTS,
@@ -18,7 +18,10 @@ const STATEMENTS: &[&[&Stmt]] = &[
     inbox::STATEMENTS,
     keys::STATEMENTS,
     outbox::STATEMENTS,
-    reads::STATEMENTS,
+    reads::LOGS,
+    reads::ONBOARDINGS,
+    reads::PEOPLE,
+    reads::TEMPLATES,
     schedules::PLAN,
     schedules::STATEMENTS,
     store::STATEMENTS,
@@ -26,8 +29,8 @@ const STATEMENTS: &[&[&Stmt]] = &[
 ];
 
 const BULKS: &[&[&Bulk]] = &[
+    apply::ROWS,
     apply::SEEN_BULKS,
-    apply::WRITES,
     deliveries::BULKS,
     deliveries::CLAIM_BULKS,
     deliveries::FINISH_BULKS,
@@ -100,7 +103,10 @@ fn every_module_with_statements_is_listed() -> anyhow::Result<()> {
 }
 
 /// Tables that grow with the use of the service, and their aliases in statements.
-const LARGE: [&str; 15] = [
+const LARGE: [&str; 18] = [
+    "contacts",
+    "t",
+    "templates",
     "onboardings",
     "o",
     "schedules",

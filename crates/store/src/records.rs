@@ -2,9 +2,10 @@
 
 use usher_lifecycle::{
     Onboarding,
-    customer::{Customer, CustomerFields},
+    customer::{Contact, Customer, CustomerFields},
     onboarding::{Hidden, Reminded, Roles, Silent},
     person::User,
+    template::Template,
 };
 
 use crate::{db::Row, error::StoreError};
@@ -38,7 +39,22 @@ macro_rules! user_columns {
     };
 }
 
-pub(crate) use {customer_columns, onboarding_columns, user_columns};
+/// The columns of a contact; `t` is the table's alias.
+macro_rules! contact_columns {
+    () => {
+        "t.id, t.workspace_id, t.livemode, t.display_id, t.customer_id, t.name, t.email, t.title, t.is_primary, \
+         t.labels, t.external_id, t.created_at, t.updated_at, t.version, t.deleted_at"
+    };
+}
+
+/// The columns of a template.
+macro_rules! template_columns {
+    () => {
+        "id, workspace_id, livemode, display_id, name, defaults, created_at, updated_at, version, deleted_at"
+    };
+}
+
+pub(crate) use {contact_columns, customer_columns, onboarding_columns, template_columns, user_columns};
 
 fn small<T: TryFrom<i64>>(row: &Row, column: &'static str) -> Result<T, StoreError> {
     let value = row.int(column)?;
@@ -138,6 +154,41 @@ pub(crate) fn user(row: &Row) -> Result<User, StoreError> {
         reach: row.document("reach")?,
         active: row.bool("active")?,
         external_id: row.opt_text("external_id")?,
+        created_at: row.time("created_at")?,
+        updated_at: row.time("updated_at")?,
+        version: row.int("version")?,
+        deleted_at: row.opt_time("deleted_at")?,
+    })
+}
+
+pub(crate) fn contact(row: &Row) -> Result<Contact, StoreError> {
+    Ok(Contact {
+        id: row.parsed("id")?,
+        workspace_id: row.parsed("workspace_id")?,
+        livemode: row.bool("livemode")?,
+        display_id: row.int("display_id")?,
+        customer_id: row.parsed("customer_id")?,
+        name: row.text("name")?,
+        email: row.text("email")?,
+        title: row.opt_text("title")?,
+        is_primary: row.bool("is_primary")?,
+        labels: row.document("labels")?,
+        external_id: row.opt_text("external_id")?,
+        created_at: row.time("created_at")?,
+        updated_at: row.time("updated_at")?,
+        version: row.int("version")?,
+        deleted_at: row.opt_time("deleted_at")?,
+    })
+}
+
+pub(crate) fn template(row: &Row) -> Result<Template, StoreError> {
+    Ok(Template {
+        id: row.parsed("id")?,
+        workspace_id: row.parsed("workspace_id")?,
+        livemode: row.bool("livemode")?,
+        display_id: row.int("display_id")?,
+        name: row.text("name")?,
+        defaults: row.document("defaults")?,
         created_at: row.time("created_at")?,
         updated_at: row.time("updated_at")?,
         version: row.int("version")?,

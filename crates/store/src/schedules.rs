@@ -11,6 +11,7 @@ use usher_lifecycle::{
     onboarding::Silent,
     person::User,
     reminder::{Channel, Slot},
+    workspace::Workspace,
 };
 
 #[cfg(test)]
@@ -21,7 +22,7 @@ use crate::{
     deliveries::Delivery,
     error::StoreError,
     records::{self, customer_columns, onboarding_columns, user_columns},
-    workspaces::{self, Workspace},
+    workspaces,
 };
 
 statements! {

@@ -1,7 +1,7 @@
 //! Workspaces: the walls between tenants, and the rules each decides for itself.
 
 use chrono::{DateTime, Utc};
-use usher_lifecycle::{WorkspaceId, reminder::Rules};
+use usher_lifecycle::{WorkspaceId, reminder::Rules, workspace::Workspace};
 
 use crate::{
     Store,
@@ -11,30 +11,15 @@ use crate::{
 };
 
 statements! {
-    RULES = "SELECT settings FROM workspaces WHERE id = $1";
-    BY_ID = "SELECT id, slug, name, settings, version, created_at FROM workspaces WHERE id = $1";
-    BY_IDS = "SELECT id, slug, name, settings, version, created_at FROM workspaces WHERE id {in:$1}";
-    BY_SLUG = "SELECT id, slug, name, settings, version, created_at FROM workspaces WHERE slug = $1";
-    ALL = "SELECT id, slug, name, settings, version, created_at FROM workspaces ORDER BY created_at, id";
+    LOCKED = "SELECT id, slug, name, settings, version, created_at, updated_at FROM workspaces WHERE id = $1 {lock}";
+    UPDATE = "UPDATE workspaces SET name = $3, settings = $4, updated_at = $5, version = $2
+              WHERE id = $1 AND version < $2";
+    BY_ID = "SELECT id, slug, name, settings, version, created_at, updated_at FROM workspaces WHERE id = $1";
+    BY_IDS = "SELECT id, slug, name, settings, version, created_at, updated_at FROM workspaces WHERE id {in:$1}";
+    BY_SLUG = "SELECT id, slug, name, settings, version, created_at, updated_at FROM workspaces WHERE slug = $1";
+    ALL = "SELECT id, slug, name, settings, version, created_at, updated_at FROM workspaces ORDER BY created_at, id";
     INSERT = "INSERT INTO workspaces (id, slug, name, settings, version, created_at, updated_at)
               VALUES ($1, $2, $3, $4, 1, $5, $5) ON CONFLICT (slug) DO NOTHING";
-}
-
-/// A workspace.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Workspace {
-    /// Its id.
-    pub id: WorkspaceId,
-    /// Its short name, part of NATS subjects.
-    pub slug: String,
-    /// Its name.
-    pub name: String,
-    /// What it decides for itself.
-    pub rules: Rules,
-    /// Grows by one per change.
-    pub version: i64,
-    /// When it was made.
-    pub created_at: DateTime<Utc>,
 }
 
 fn read(row: &Row) -> Result<Workspace, StoreError> {
@@ -45,12 +30,22 @@ fn read(row: &Row) -> Result<Workspace, StoreError> {
         rules: row.document("settings")?,
         version: row.int("version")?,
         created_at: row.time("created_at")?,
+        updated_at: row.time("updated_at")?,
     })
 }
 
-/// The rules of a workspace, none when it is not there.
-pub(crate) async fn rules(tx: &mut Tx, id: WorkspaceId) -> Result<Option<Rules>, StoreError> {
-    tx.first(&RULES, vec![Arg::id(id)]).await?.map(|row| row.document("settings")).transpose()
+/// A workspace as it stands, locked if it may change; none when it is not there.
+pub(crate) async fn get(tx: &mut Tx, id: WorkspaceId, lock: bool) -> Result<Option<Workspace>, StoreError> {
+    let stmt = if lock { &LOCKED } else { &BY_ID };
+    tx.first(stmt, vec![Arg::id(id)]).await?.as_ref().map(read).transpose()
+}
+
+/// Writes a changed workspace; the number of rows that were older.
+pub(crate) async fn update(tx: &mut Tx, it: &Workspace) -> Result<u64, StoreError> {
+    let settings = Arg::Json(usher_lifecycle::wire::value(&it.rules));
+    let args =
+        vec![Arg::id(it.id), Arg::int(it.version), Arg::text(&it.name), settings, Arg::time(it.updated_at)];
+    tx.execute(&UPDATE, args).await
 }
 
 /// Several workspaces.
@@ -76,7 +71,15 @@ pub(crate) async fn insert(
     ];
     let made = tx.execute(&INSERT, args).await? == 1;
     let (slug, name) = (slug.to_owned(), name.to_owned());
-    Ok(made.then(|| Workspace { id, slug, name, rules: rules.clone(), version: 1, created_at: now }))
+    Ok(made.then(|| Workspace {
+        id,
+        slug,
+        name,
+        rules: rules.clone(),
+        version: 1,
+        created_at: now,
+        updated_at: now,
+    }))
 }
 
 impl Store {

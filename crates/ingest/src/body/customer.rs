@@ -1,16 +1,13 @@
 //! The bodies about a customer.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value};
 use usher_lifecycle::{
     command::{CreateCustomer, CustomerPatch},
-    customer::{CustomerFields, CustomerStatus},
     limits,
     refusal::{Code, Refusal},
 };
 
-use super::field::{Field, members, missing};
+use super::field::{Field, members};
 
 /// Longest text of a plan or a foreign id, in characters.
 const TEXT: usize = 255;
@@ -55,35 +52,7 @@ pub(super) const KNOWN: [&str; 14] = [
 /// # Errors
 /// The first fault of the body.
 pub fn create_customer(body: &Value) -> Result<CreateCustomer, Refusal> {
-    let mut given = patch_customer(body)?;
-    let mut text = |name| take(&mut given.texts, name);
-    let fields = CustomerFields {
-        slug: text("slug"),
-        domain: text("domain"),
-        plan: text("plan"),
-        hubspot_company_id: text("hubspot_company_id"),
-        hubspot_deal_id: text("hubspot_deal_id"),
-        stripe_customer_id: text("stripe_customer_id"),
-        intercom_company_id: text("intercom_company_id"),
-        slack_channel_id: text("slack_channel_id"),
-        external_id: text("external_id"),
-        name: given.name.ok_or_else(|| missing("name"))?,
-        status: given.status.unwrap_or(CustomerStatus::Onboarding),
-        mrr: given.mrr.flatten(),
-        monthly_orders: given.monthly_orders.flatten(),
-        // As in a patch, a null is a key that is not there.
-        metadata: given
-            .metadata
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|(_, value)| !value.is_null())
-            .collect(),
-    };
-    Ok(CreateCustomer { fields })
-}
-
-fn take(texts: &mut BTreeMap<&'static str, Option<String>>, name: &str) -> Option<String> {
-    texts.remove(name).flatten()
+    Ok(CreateCustomer { fields: patch_customer(body)?.into_new()? })
 }
 
 /// The body of "change a customer", a JSON merge patch; a null within `metadata` removes the key.

@@ -11,8 +11,9 @@ use usher_lifecycle::{
 };
 
 use super::{
-    create_customer, create_onboarding, create_user, customer, onboarding, parse_json, patch_customer,
-    patch_onboarding, patch_user, remind, snooze, user,
+    contact, create_contact, create_customer, create_onboarding, create_template, create_user, customer,
+    onboarding, parse_json, patch_customer, patch_onboarding, patch_user, patch_workspace, remind, snooze,
+    template, user, workspace,
 };
 
 type Told = Result<(), (&'static str, Option<String>)>;
@@ -201,6 +202,9 @@ fn every_key_that_is_said_to_be_known_is() {
     known(&|body| patch_customer(body).map(drop), &customer::KNOWN);
     known(&|body| create_user(body).map(drop), &user::CREATE);
     known(&|body| patch_user(body).map(drop), &user::PATCH);
+    known(&|body| create_contact("1".into(), body).map(drop), &contact::KNOWN);
+    known(&|body| create_template(body).map(drop), &template::KNOWN);
+    known(&|body| patch_workspace(body).map(drop), &workspace::KNOWN);
 }
 
 #[test]
@@ -320,6 +324,9 @@ fn any_json() -> impl Strategy<Value = Value> {
         proptest::sample::select(&onboarding::PATCH[..]).prop_map(String::from),
         proptest::sample::select(&customer::KNOWN[..]).prop_map(String::from),
         proptest::sample::select(&user::PATCH[..]).prop_map(String::from),
+        proptest::sample::select(&contact::KNOWN[..]).prop_map(String::from),
+        proptest::sample::select(&template::KNOWN[..]).prop_map(String::from),
+        proptest::sample::select(&workspace::KNOWN[..]).prop_map(String::from),
         ".*",
     ];
     leaf.prop_recursive(4, 32, 6, move |inner| {
@@ -341,6 +348,7 @@ proptest! {
     fn no_json_panics(body in any_json()) {
         let _ = (create_onboarding(&body), patch_onboarding(&body), snooze(&body), remind(&body));
         let _ = (create_customer(&body), patch_customer(&body), create_user(&body), patch_user(&body));
+        let _ = (create_contact("1".into(), &body), create_template(&body), patch_workspace(&body));
     }
 
     /// The strict reader reads what `serde_json` reads, wherever no key stands twice.

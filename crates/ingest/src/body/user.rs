@@ -111,7 +111,7 @@ fn slack_user_id(field: &Field<'_>) -> Result<String, Refusal> {
 }
 
 /// The zone's name as the tz database writes it.
-fn time_zone(field: &Field<'_>) -> Result<String, Refusal> {
+pub(super) fn time_zone(field: &Field<'_>) -> Result<String, Refusal> {
     let named = field.raw()?;
     let zone = zone(named).map_err(|_| {
         field.refuse(
@@ -137,7 +137,7 @@ fn quiet_hours(field: &Field<'_>) -> Result<QuietHours, Refusal> {
     })
 }
 
-fn time_of_day(field: &Field<'_>) -> Result<NaiveTime, Refusal> {
+pub(super) fn time_of_day(field: &Field<'_>) -> Result<NaiveTime, Refusal> {
     hh_mm::parse(field.raw()?)
         .ok_or_else(|| field.refuse(Code::InvalidString, "HH:MM is wanted, 00:00 to 23:59"))
 }
@@ -166,7 +166,7 @@ fn days_off(field: &Field<'_>) -> Result<DaysOff, Refusal> {
 }
 
 /// `YYYY-MM-DD`, and nothing that chrono would take besides.
-fn date(text: &str) -> Option<NaiveDate> {
+pub(super) fn date(text: &str) -> Option<NaiveDate> {
     let shape = text.len() == 10
         && text
             .bytes()

@@ -1,7 +1,7 @@
 //! `/customers`.
 
 use axum::{http::StatusCode, response::Response};
-use usher_lifecycle::{Command, command::Aggregate, wire::CustomerObject};
+use usher_lifecycle::{Command, command::Aggregate, customer::Customer, wire::CustomerObject};
 use usher_store::ListFilter;
 
 use super::{
@@ -20,8 +20,7 @@ pub(super) async fn create(caller: Caller, payload: Payload) -> Result<Response,
 }
 
 pub(super) async fn show(caller: Caller, target: Target) -> Result<Response, ApiError> {
-    let found = caller.store().customer(caller.workspace(), caller.livemode(), &target.0).await?;
-    let found = found.ok_or_else(|| target.not_found(Aggregate::Customer))?;
+    let found = find(&caller, &target).await?;
     Ok(object(&CustomerObject::from(&found), found.version))
 }
 
@@ -48,4 +47,10 @@ pub(super) async fn list(caller: Caller, query: Query) -> Result<Response, ApiEr
     })?;
     let listed = caller.store().customers(caller.workspace(), caller.livemode(), &filter, &page).await?;
     Ok(list::answer(&listed, CustomerObject::from))
+}
+
+/// The customer that the path names.
+pub(super) async fn find(caller: &Caller, target: &Target) -> Result<Customer, ApiError> {
+    let found = caller.store().customer(caller.workspace(), caller.livemode(), &target.0).await?;
+    Ok(found.ok_or_else(|| target.not_found(Aggregate::Customer))?)
 }

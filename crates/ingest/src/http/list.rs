@@ -18,7 +18,9 @@ use usher_lifecycle::{
     refusal::{Code, Refusal},
     state::UnknownName,
 };
-use usher_store::{Listed, Page};
+use usher_store::{Listed, Page, Ref};
+
+use super::target::Target;
 
 const LIMIT: u32 = 25;
 const MOST: u32 = 100;
@@ -105,6 +107,11 @@ impl Param<'_> {
         limits::instant(self.name, self.value)
     }
 
+    /// The record that the value names.
+    pub(super) fn target(&self) -> Result<Target, Refusal> {
+        Ok(Target(Ref::parse(&self.text()?)))
+    }
+
     /// Text that is not empty: nothing has an empty key.
     pub(super) fn text(&self) -> Result<String, Refusal> {
         limits::filled(self.name, self.value, VALUE)
@@ -137,11 +144,6 @@ pub(super) fn answer_with<'a, T, V: Serialize>(
     let data = listed.data.iter().map(view).collect();
     Json(List { object: "list", data, has_more: next_cursor.is_some(), next_cursor, upcoming })
         .into_response()
-}
-
-/// A list in which nothing can be.
-pub(super) const fn empty<T>() -> Listed<T> {
-    Listed { data: Vec::new(), next: None }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! has a file of its own.
 
 mod auth;
+mod contacts;
 mod customers;
 mod error;
 mod events;
@@ -20,8 +21,10 @@ mod routes;
 mod serve;
 mod snooze;
 mod target;
+mod templates;
 mod trace;
 mod users;
+mod workspace;
 mod write;
 
 use std::sync::Arc;

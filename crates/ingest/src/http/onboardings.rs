@@ -7,6 +7,7 @@ use usher_store::{ListFilter, Page, Ref};
 use super::{
     ApiError,
     auth::Caller,
+    customers,
     list::{self, Query},
     payload::Payload,
     target::Target,
@@ -35,24 +36,35 @@ pub(super) async fn delete(caller: Caller, target: Target) -> Result<Response, A
 
 pub(super) async fn list(caller: Caller, query: Query) -> Result<Response, ApiError> {
     let mut filter = ListFilter::default();
-    let mut csm = None;
-    let known = ["customer_id", "state", "phase", "csm_id", "updated_since", "due_before"];
+    let (mut customer, mut csm, mut template) = (None, None, None);
+    let known = ["customer_id", "state", "phase", "csm_id", "template_id", "updated_since", "due_before"];
     let page = query.read(&known, |param| {
         match param.name {
-            "customer_id" => filter.customer = Some(Ref::parse(&param.text()?)),
+            "customer_id" => customer = Some(param.target()?),
             "state" => filter.state = Some(param.one_of()?),
             "phase" => filter.phase = Some(param.one_of()?),
-            "csm_id" => csm = Some(Ref::parse(&param.text()?)),
+            "csm_id" => csm = Some(param.target()?),
+            "template_id" => template = Some(param.target()?),
             "updated_since" => filter.updated_since = Some(param.instant()?),
             _ => filter.due_before = Some(param.instant()?),
         }
         Ok(())
     })?;
-    if let Some(csm) = csm {
-        let Some(user) = caller.store().user(caller.workspace(), caller.livemode(), &csm).await? else {
-            return Ok(list::answer(&list::empty(), OnboardingObject::from));
-        };
-        filter.csm = Some(user.id);
+    // An id that names nothing is 404 wherever it stands: an empty list would hide a typing error.
+    let (store, workspace, livemode) = (caller.store(), caller.workspace(), caller.livemode());
+    if let Some(named) = customer {
+        let found = store.customer(workspace, livemode, &named.0).await?;
+        let found = found.ok_or_else(|| named.not_found_in("customer_id", Aggregate::Customer))?;
+        filter.customer = Some(Ref::Id(found.id.to_text()));
+    }
+    if let Some(named) = csm {
+        let found = store.user(workspace, livemode, &named.0).await?;
+        filter.csm = Some(found.ok_or_else(|| named.not_found_in("csm_id", Aggregate::User))?.id);
+    }
+    if let Some(named) = template {
+        let found = store.template(workspace, livemode, &named.0).await?;
+        filter.template =
+            Some(found.ok_or_else(|| named.not_found_in("template_id", Aggregate::Template))?.id);
     }
     listed(&caller, &filter, &page).await
 }
@@ -63,8 +75,7 @@ pub(super) async fn list_of_customer(
     query: Query,
 ) -> Result<Response, ApiError> {
     let page = query.read(&[], |_| Ok(()))?;
-    let customer = caller.store().customer(caller.workspace(), caller.livemode(), &target.0).await?;
-    let customer = customer.ok_or_else(|| target.not_found(Aggregate::Customer))?;
+    let customer = customers::find(&caller, &target).await?;
     let filter = ListFilter { customer: Some(Ref::Id(customer.id.to_text())), ..ListFilter::default() };
     listed(&caller, &filter, &page).await
 }

@@ -5,7 +5,9 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{Api, customers, events, health, me, onboardings, reminders, snooze, users};
+use super::{
+    Api, contacts, customers, events, health, me, onboardings, reminders, snooze, templates, users, workspace,
+};
 
 pub(super) fn table() -> Router<Api> {
     Router::new()
@@ -18,6 +20,8 @@ pub(super) fn table() -> Router<Api> {
             "/api/v1/customers/{id}",
             get(customers::show).patch(customers::change).delete(customers::delete),
         )
+        .route("/api/v1/customers/{id}/contacts", get(contacts::list).post(contacts::create))
+        .route("/api/v1/contacts/{id}", get(contacts::show).patch(contacts::change).delete(contacts::delete))
         .route("/api/v1/customers/{id}/onboardings", get(onboardings::list_of_customer))
         .route("/api/v1/onboardings", get(onboardings::list).post(onboardings::create))
         .route(
@@ -29,4 +33,10 @@ pub(super) fn table() -> Router<Api> {
         .route("/api/v1/onboardings/{id}/snooze", post(snooze::begin).delete(snooze::end))
         .route("/api/v1/users", get(users::list).post(users::create))
         .route("/api/v1/users/{id}", get(users::show).patch(users::change).delete(users::delete))
+        .route("/api/v1/templates", get(templates::list).post(templates::create))
+        .route(
+            "/api/v1/templates/{id}",
+            get(templates::show).patch(templates::change).delete(templates::delete),
+        )
+        .route("/api/v1/workspace", get(workspace::show).patch(workspace::change))
 }

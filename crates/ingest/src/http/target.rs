@@ -28,6 +28,17 @@ impl Target {
     pub(super) fn not_found(&self, kind: Aggregate) -> Refusal {
         Refusal::not_found(kind.not_found(), kind.as_str(), &self.0)
     }
+
+    /// The same, of a record that a query parameter names.
+    pub(super) fn not_found_in(&self, field: &str, kind: Aggregate) -> Refusal {
+        Refusal { field: Some(field.to_owned()), ..self.not_found(kind) }
+    }
+
+    /// A customer as commands name it. The form that commands over NATS have beside is no id here.
+    pub(super) fn customer(&self) -> Result<String, Refusal> {
+        let named = self.0.to_string();
+        if named.starts_with("external:") { Err(self.not_found(Aggregate::Customer)) } else { Ok(named) }
+    }
 }
 
 /// What `If-Match` wants.

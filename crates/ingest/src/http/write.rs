@@ -77,11 +77,19 @@ impl Effect {
             | Command::CreateCustomer(_)
             | Command::ChangeCustomer(_)
             | Command::CreateUser(_)
-            | Command::ChangeUser(_) => true,
+            | Command::ChangeUser(_)
+            | Command::CreateContact(_)
+            | Command::ChangeContact(_)
+            | Command::CreateTemplate(_)
+            | Command::ChangeTemplate(_)
+            | Command::ChangeWorkspace(_)
+            | Command::Compose(_) => true,
             Command::DeleteOnboarding
             | Command::RemindOnboarding(_)
             | Command::DeleteCustomer
-            | Command::DeleteUser => false,
+            | Command::DeleteUser
+            | Command::DeleteContact
+            | Command::DeleteTemplate => false,
         };
         Self { tagged }
     }

@@ -12,7 +12,9 @@ use usher_bus::{Headers, Nats, Request};
 use usher_lifecycle::{
     WorkspaceId,
     command::Aggregate,
-    wire::{CustomerObject, OnboardingObject, UserObject, value},
+    wire::{
+        ContactObject, CustomerObject, OnboardingObject, TemplateObject, UserObject, WorkspaceObject, value,
+    },
 };
 use usher_store::{Applied, ApplyError, Outcome, Ref, Store, StoreError};
 
@@ -135,6 +137,18 @@ impl Answers {
             Aggregate::User => {
                 let found = guarded(self.store.user(workspace, true, &which)).await??;
                 found.map(|it| value(&UserObject::from(&it)))
+            }
+            Aggregate::Contact => {
+                let found = guarded(self.store.contact(workspace, true, &which)).await??;
+                found.map(|it| value(&ContactObject::from(&it)))
+            }
+            Aggregate::Template => {
+                let found = guarded(self.store.template(workspace, true, &which)).await??;
+                found.map(|it| value(&TemplateObject::from(&it)))
+            }
+            Aggregate::Workspace => {
+                let found = guarded(self.store.workspace(workspace)).await??;
+                found.map(|it| value(&WorkspaceObject::from(&it)))
             }
         };
         Ok(found.unwrap_or_else(|| json!({"object": "deleted", "id": applied.id, "deleted": true})))

@@ -3,6 +3,7 @@
 
 mod app;
 mod changes;
+mod contacts;
 mod contract;
 mod idempotency;
 mod intake;
@@ -15,4 +16,6 @@ mod relay;
 mod reminders;
 mod requests;
 mod server;
+mod settings;
+mod walls;
 mod wire;

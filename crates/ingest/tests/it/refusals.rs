@@ -76,6 +76,8 @@ async fn ids_that_are_none(app: &TestApp) {
             ("onboardings", "onboarding_not_found"),
             ("customers", "customer_not_found"),
             ("users", "user_not_found"),
+            ("contacts", "contact_not_found"),
+            ("templates", "template_not_found"),
         ] {
             let path = format!("{kind}/{id}");
             app.get(&path).await.refused(404, code, None);
@@ -86,7 +88,12 @@ async fn ids_that_are_none(app: &TestApp) {
             let answer = app.get(&format!("onboardings/{id}/{part}")).await;
             answer.refused(404, "onboarding_not_found", None);
         }
-        let answer = app.get(&format!("customers/{id}/onboardings")).await;
+        for part in ["onboardings", "contacts"] {
+            let answer = app.get(&format!("customers/{id}/{part}")).await;
+            answer.refused(404, "customer_not_found", None);
+        }
+        let ada = json!({"name": "Ada", "email": "ada@x.example"});
+        let answer = app.post(&format!("customers/{id}/contacts"), ada).await;
         answer.refused(404, "customer_not_found", None);
         let answer = app.post(&format!("onboardings/{id}/snooze"), json!({"days": 1})).await;
         answer.refused(404, "onboarding_not_found", None);

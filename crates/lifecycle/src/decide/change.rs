@@ -9,10 +9,7 @@ use alloc::{
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
-use super::{
-    Book, Decision, Record, RemindNow, changed_fields,
-    create::{not_in_future, unknown_template},
-};
+use super::{Book, Decision, Record, RemindNow, changed_fields, create::not_in_future, template};
 use crate::{
     command::{OnboardingPatch, Snooze},
     event::{Event, EventKind},
@@ -74,7 +71,9 @@ fn plain_fields(
         None => {}
         Some(None) => after.template_id = None,
         Some(Some(named)) => {
-            after.template_id = Some(book.references.template.ok_or_else(|| unknown_template(named))?);
+            after.template_id = Some(
+                book.references.template.as_ref().map(|it| it.id).ok_or_else(|| template::unknown(named))?,
+            );
         }
     }
     for (role, named) in &patch.roles {
@@ -294,7 +293,7 @@ fn finish(
     } else {
         schedule::Schedule::Keep
     };
-    Decision { record: Record::Onboarding(after), events, schedule, remind: None }
+    Decision { record: Record::Onboarding(after), events, schedule, remind: None, also: Vec::new() }
 }
 
 /// A change of an unrelated field never touches the schedule.

@@ -1,10 +1,10 @@
 //! Creating an onboarding: in any phase and any state, one event.
 
-use alloc::{format, vec};
+use alloc::{format, vec, vec::Vec};
 
 use chrono::{DateTime, Utc};
 
-use super::{Book, Decision, Record};
+use super::{Book, Decision, Record, template};
 use crate::{
     command::CreateOnboarding,
     event::{Event, EventKind},
@@ -27,11 +27,18 @@ pub(super) fn onboarding(
         field: Some("customer_id".into()),
         ..Refusal::not_found(Code::CustomerNotFound, "customer", &create.customer)
     })?;
-    let template_id = match &create.template {
+    let template = match &create.template {
         None => None,
-        Some(named) => Some(book.references.template.ok_or_else(|| unknown_template(named))?),
+        Some(named) => Some(book.references.template.as_ref().ok_or_else(|| template::unknown(named))?),
     };
+    let usual = template.map(|it| &it.defaults);
     let mut roles = Roles::default();
+    for (role, user) in usual.iter().flat_map(|it| &it.roles) {
+        // Whoever was deleted since is not there any more.
+        if book.references.users.values().any(|it| it == user) {
+            roles.set(*role, Some(*user));
+        }
+    }
     for (role, named) in &create.roles {
         roles.set(*role, Some(book.references.user(*role, named)?));
     }
@@ -45,19 +52,22 @@ pub(super) fn onboarding(
         livemode,
         display_id: book.references.display_id,
         customer_id,
-        template_id,
+        template_id: template.map(|it| it.id),
         phase,
         state,
         started_at,
         completed_at: phase.is_terminal().then_some(now),
-        target_launch_date: create.target_launch_date,
+        target_launch_date: create.target_launch_date.or_else(|| usual?.target(started_at)),
         roles,
         notes: create.notes.clone(),
         waiting_since: (state == State::Waiting).then_some(now),
         wizard_completed_at: None,
-        reminder_email: create.reminder_email.unwrap_or(true),
-        reminder_slack: create.reminder_slack.unwrap_or(true),
-        reminder_frequency_days: create.reminder_frequency_days.unwrap_or(1),
+        reminder_email: create.reminder_email.or_else(|| usual?.reminder_email).unwrap_or(true),
+        reminder_slack: create.reminder_slack.or_else(|| usual?.reminder_slack).unwrap_or(true),
+        reminder_frequency_days: create
+            .reminder_frequency_days
+            .or_else(|| usual?.reminder_frequency_days)
+            .unwrap_or(1),
         snoozed_until: None,
         external_id: create.external_id.clone(),
         created_at: now,
@@ -79,15 +89,8 @@ pub(super) fn onboarding(
         events: vec![Event::plain(EventKind::OnboardingCreated)],
         schedule,
         remind: None,
+        also: Vec::new(),
     })
-}
-
-pub(super) fn unknown_template(named: &str) -> Refusal {
-    Refusal::field(
-        Code::UnknownTemplate,
-        "template_id",
-        format!("template_id names no template: {}", crate::limits::excerpt(named)),
-    )
 }
 
 pub(super) fn not_in_future(started_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Refusal> {

@@ -4,10 +4,13 @@
 //! change; a command without an effective change writes nothing; `completed` absorbs; `waiting` <=> `waiting_since`.
 
 mod change;
+mod contact;
 mod create;
 mod customer;
 mod remove;
+mod template;
 mod user;
+mod workspace;
 
 use alloc::{string::String, vec::Vec};
 
@@ -16,14 +19,16 @@ use serde_json::{Map, Value};
 
 use crate::{
     command::{Command, References},
-    customer::Customer,
+    customer::{Contact, Customer},
     event::Event,
     id::{ReminderId, WorkspaceId},
     onboarding::Onboarding,
     person::User,
     refusal::Refusal,
     reminder::{Channel, Rules, schedule::Schedule},
+    template::Template,
     wire,
+    workspace::Workspace,
 };
 
 /// A record of any kind.
@@ -35,6 +40,12 @@ pub enum Record {
     Customer(Customer),
     /// A member of the team.
     User(User),
+    /// A contact of a customer.
+    Contact(Contact),
+    /// A template.
+    Template(Template),
+    /// The workspace.
+    Workspace(Workspace),
 }
 
 /// What a command is applied to.
@@ -66,6 +77,17 @@ pub struct Decision {
     pub schedule: Schedule,
     /// A reminder that is to be sent now.
     pub remind: Option<RemindNow>,
+    /// What else changes with it: the contact that gains or loses the place of the primary one.
+    pub also: Vec<Also>,
+}
+
+/// Another record that a decision changes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Also {
+    /// The record as it is to stand.
+    pub record: Record,
+    /// What happened to it.
+    pub event: Event,
 }
 
 /// A reminder that is to be sent now; planned and sent by the same code as a due one.
@@ -138,6 +160,27 @@ pub fn decide(
             Ok(user::change(before, patch, now))
         }
         (Command::DeleteUser, Current::Record(Record::User(before))) => Ok(remove::user(before, now)),
+        (Command::CreateContact(create), Current::Nothing { workspace_id, livemode }) => {
+            contact::create(create, workspace_id, livemode, book, now)
+        }
+        (Command::ChangeContact(patch), Current::Record(Record::Contact(before))) => {
+            Ok(contact::change(before, patch, book, now))
+        }
+        (Command::DeleteContact, Current::Record(Record::Contact(before))) => {
+            Ok(contact::remove(before, book, now))
+        }
+        (Command::CreateTemplate(create), Current::Nothing { workspace_id, livemode }) => {
+            template::create(create, workspace_id, livemode, book, now)
+        }
+        (Command::ChangeTemplate(patch), Current::Record(Record::Template(before))) => {
+            template::change(before, patch, book, now)
+        }
+        (Command::DeleteTemplate, Current::Record(Record::Template(before))) => {
+            Ok(template::remove(before, now))
+        }
+        (Command::ChangeWorkspace(patch), Current::Record(Record::Workspace(before))) => {
+            workspace::change(before, patch, now)
+        }
         (
             Command::CreateOnboarding(_)
             | Command::CreateCustomer(_)
@@ -150,7 +193,15 @@ pub fn decide(
             | Command::ChangeCustomer(_)
             | Command::DeleteCustomer
             | Command::ChangeUser(_)
-            | Command::DeleteUser,
+            | Command::DeleteUser
+            | Command::CreateContact(_)
+            | Command::ChangeContact(_)
+            | Command::DeleteContact
+            | Command::CreateTemplate(_)
+            | Command::ChangeTemplate(_)
+            | Command::DeleteTemplate
+            | Command::ChangeWorkspace(_)
+            | Command::Compose(_),
             Current::Nothing { .. } | Current::Record(_),
         ) => Err(Refusal::new(command.aggregate().not_found(), "the command does not fit the record")),
     }
@@ -159,7 +210,7 @@ pub fn decide(
 impl Decision {
     /// A decision about a record that has no reminders of its own.
     const fn plain(record: Record, events: Vec<Event>) -> Self {
-        Self { record, events, schedule: Schedule::Keep, remind: None }
+        Self { record, events, schedule: Schedule::Keep, remind: None, also: Vec::new() }
     }
 }
 
@@ -170,9 +221,14 @@ impl Record {
             Self::Onboarding(it) if self.is_deleted() => wire::deleted(&it.id.to_text(), it.display_id),
             Self::Customer(it) if self.is_deleted() => wire::deleted(&it.id.to_text(), it.display_id),
             Self::User(it) if self.is_deleted() => wire::deleted(&it.id.to_text(), it.display_id),
+            Self::Contact(it) if self.is_deleted() => wire::deleted(&it.id.to_text(), it.display_id),
+            Self::Template(it) if self.is_deleted() => wire::deleted(&it.id.to_text(), it.display_id),
             Self::Onboarding(it) => wire::value(&wire::OnboardingObject::from(it)),
             Self::Customer(it) => wire::value(&wire::CustomerObject::from(it)),
             Self::User(it) => wire::value(&wire::UserObject::from(it)),
+            Self::Contact(it) => wire::value(&wire::ContactObject::from(it)),
+            Self::Template(it) => wire::value(&wire::TemplateObject::from(it)),
+            Self::Workspace(it) => wire::value(&wire::WorkspaceObject::from(it)),
         }
     }
 
@@ -182,6 +238,21 @@ impl Record {
             Self::Onboarding(it) => it.hidden.deleted_at.is_some(),
             Self::Customer(it) => it.deleted_at.is_some(),
             Self::User(it) => it.deleted_at.is_some(),
+            Self::Contact(it) => it.deleted_at.is_some(),
+            Self::Template(it) => it.deleted_at.is_some(),
+            Self::Workspace(_) => false,
+        }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> String {
+        match self {
+            Self::Onboarding(it) => it.id.to_text(),
+            Self::Customer(it) => it.id.to_text(),
+            Self::User(it) => it.id.to_text(),
+            Self::Contact(it) => it.id.to_text(),
+            Self::Template(it) => it.id.to_text(),
+            Self::Workspace(it) => it.id.to_text(),
         }
     }
 
@@ -191,6 +262,9 @@ impl Record {
             Self::Onboarding(it) => it.version,
             Self::Customer(it) => it.version,
             Self::User(it) => it.version,
+            Self::Contact(it) => it.version,
+            Self::Template(it) => it.version,
+            Self::Workspace(it) => it.version,
         }
     }
 }

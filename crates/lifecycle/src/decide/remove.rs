@@ -27,6 +27,7 @@ pub(super) fn onboarding(mut it: Onboarding, book: Book<'_>, now: DateTime<Utc>)
         events: vec![Event::plain(EventKind::OnboardingDeleted)],
         schedule,
         remind: None,
+        also: Vec::new(),
     }
 }
 

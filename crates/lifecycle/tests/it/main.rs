@@ -2,6 +2,7 @@
 //! one, and the laws as property tests over whole lives of onboardings.
 
 mod accounts;
+mod contacts;
 mod docs;
 mod laws;
 mod limits;
@@ -12,6 +13,7 @@ mod schedules;
 mod table;
 mod times;
 mod waiting;
+mod workspaces;
 mod world;
 
 use chrono::{DateTime, Utc};
@@ -24,6 +26,7 @@ use usher_lifecycle::{
     decide,
     event::EventKind,
     reminder::Rules,
+    template::{Defaults, Template},
 };
 
 /// `2026-03-29T09:00:00+02:00`, or `2026-03-29 09:00` for UTC.
@@ -43,9 +46,26 @@ fn references() -> References {
     References {
         customer: Some((CustomerId::new(DateTime::UNIX_EPOCH, 7), CustomerStatus::Onboarding)),
         users: [("ann", 1), ("bob", 2), ("cyd", 3)].map(|(name, it)| (name.to_string(), user(it))).into(),
-        template: Some(TemplateId::new(DateTime::UNIX_EPOCH, 9)),
+        template: Some(template()),
+        contacts: Vec::new(),
         display_id: 41,
         random: 0xfeed,
+    }
+}
+
+/// A template that says nothing.
+fn template() -> Template {
+    Template {
+        id: TemplateId::new(DateTime::UNIX_EPOCH, 9),
+        workspace_id: WorkspaceId::new(DateTime::UNIX_EPOCH, 5),
+        livemode: true,
+        display_id: 4,
+        name: "Standard".into(),
+        defaults: Defaults::default(),
+        created_at: DateTime::UNIX_EPOCH,
+        updated_at: DateTime::UNIX_EPOCH,
+        version: 1,
+        deleted_at: None,
     }
 }
 

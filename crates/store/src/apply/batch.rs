@@ -9,19 +9,19 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use usher_lifecycle::{
     Code, Command, Refusal, WorkspaceId,
-    command::{Aggregate, References},
+    command::{Aggregate, CustomerPart},
     decide::{Book, Current, Decision, Record, decide},
     reminder::schedule::{Schedule, reschedule},
 };
 
 use super::{
-    Applied, ApplyError, Outcome, Ref, Request,
-    facts::{self, Facts, group},
-    remind_body,
+    Applied, ApplyError, Outcome, Request, compose,
+    facts::{Facts, group},
+    look, remind_body,
     seen::Seen,
     write::Work,
 };
-use crate::{Store, StoreError, ids};
+use crate::{Store, StoreError};
 
 /// Attempts at a batch that loses races; each loser has seen another one win.
 const ATTEMPTS: usize = 5;
@@ -96,7 +96,7 @@ fn refused_by_database(error: StoreError) -> ApplyError {
 }
 
 async fn attempt(store: &Store, requests: &[Timed]) -> Result<Vec<Result<Applied, Refusal>>, Failure> {
-    let numbers = numbers(store, requests).await?;
+    let mut numbers = numbers(store, requests).await?;
     let mut tx = store.db().begin().await?;
     let mut seen = Seen::load(&mut tx, requests.iter().map(|(request, _)| request)).await?;
     let mut groups =
@@ -113,8 +113,9 @@ async fn attempt(store: &Store, requests: &[Timed]) -> Result<Vec<Result<Applied
                 (None, _) => Err(Refusal::new(Code::UnknownWorkspace, "there is no such workspace")),
                 (Some(_), Some(before)) => before,
                 (Some(facts), None) => {
-                    let number = numbers.get(place).copied().unwrap_or_default();
-                    one(request, *now, facts, number, &mut work)
+                    let mut none = Numbers::default();
+                    let numbers = numbers.get_mut(place).unwrap_or(&mut none);
+                    one(request, *now, facts, numbers, &mut work)
                 }
             };
             if let Ok(applied) = &answer {
@@ -134,28 +135,49 @@ async fn attempt(store: &Store, requests: &[Timed]) -> Result<Vec<Result<Applied
         return Err(Failure::Again(StoreError::Bug("a batch lost every race".into())));
     }
     tx.commit().await?;
+    for ((request, _), left) in requests.iter().zip(numbers) {
+        for (kind, number) in left.0 {
+            store.counters().put((request.workspace_id, kind), [number]);
+        }
+    }
     Ok(answers.into_iter().flatten().collect())
 }
 
-/// A number for every request that creates a record, in the places of the requests.
-async fn numbers(store: &Store, requests: &[Timed]) -> Result<Vec<i64>, StoreError> {
-    let creates = requests.iter().enumerate().filter(|(_, (request, _))| request.target.is_none());
-    let mut numbers = vec![0; requests.len()];
-    for ((workspace, kind), places) in
-        group(creates.map(|(place, (request, _))| (place, request)), |(_, request)| key(request))
-    {
+/// Numbers for what a request may create.
+#[derive(Debug, Default)]
+pub(super) struct Numbers(Vec<(Aggregate, i64)>);
+
+impl Numbers {
+    pub(super) fn take(&mut self, kind: Aggregate) -> i64 {
+        let place = self.0.iter().position(|(of, _)| *of == kind);
+        place.map_or(0, |place| self.0.remove(place).1)
+    }
+}
+
+/// What each request may create gets a number, in the places of the requests.
+async fn numbers(store: &Store, requests: &[Timed]) -> Result<Vec<Numbers>, StoreError> {
+    let mut wanted: Vec<(usize, WorkspaceId, Aggregate)> = Vec::new();
+    for (place, (request, _)) in requests.iter().enumerate() {
+        let mut want = |kind, count| wanted.extend((0..count).map(|_| (place, request.workspace_id, kind)));
+        match &request.command {
+            Command::Compose(composite) => {
+                want(Aggregate::Customer, usize::from(matches!(composite.customer, CustomerPart::Upsert(_))));
+                want(Aggregate::Contact, composite.contacts.len());
+                want(Aggregate::Onboarding, usize::from(composite.onboarding.is_some()));
+            }
+            command => want(command.aggregate(), usize::from(request.target.is_none())),
+        }
+    }
+    let mut numbers: Vec<Numbers> = requests.iter().map(|_| Numbers::default()).collect();
+    for ((workspace, kind), places) in group(wanted.into_iter(), |(_, workspace, kind)| (*workspace, *kind)) {
         let given = store.numbers(workspace, kind, places.len()).await?;
-        for ((place, _), number) in places.into_iter().zip(given) {
-            if let Some(slot) = numbers.get_mut(place) {
-                *slot = number;
+        for ((place, _, _), number) in places.into_iter().zip(given) {
+            if let Some(numbers) = numbers.get_mut(place) {
+                numbers.0.push((kind, number));
             }
         }
     }
     Ok(numbers)
-}
-
-const fn key(request: &Request) -> (WorkspaceId, Aggregate) {
-    (request.workspace_id, request.command.aggregate())
 }
 
 /// Decides one request and takes its effects into the work and the facts.
@@ -163,10 +185,24 @@ fn one(
     request: &Request,
     now: DateTime<Utc>,
     facts: &mut Facts,
-    number: i64,
+    numbers: &mut Numbers,
     work: &mut Work,
 ) -> Result<Applied, Refusal> {
-    let current = current(request, facts)?;
+    if let Command::Compose(composite) = &request.command {
+        return compose::one(request, composite, now, facts, numbers, work);
+    }
+    let decision = decided(request, now, facts, numbers)?;
+    Ok(finish(request, decision, facts, work, now))
+}
+
+/// What the rules say to a request that is about one record.
+pub(super) fn decided(
+    request: &Request,
+    now: DateTime<Utc>,
+    facts: &Facts,
+    numbers: &mut Numbers,
+) -> Result<Decision, Refusal> {
+    let current = look::current(request, facts)?;
     if let (Some(expected), Current::Record(record)) = (request.expected_version, &current)
         && record.version() != expected
     {
@@ -176,24 +212,33 @@ fn one(
             format!("the record has version {found}, not {expected}; read it again and decide anew"),
         ));
     }
-    let references = references(request, &current, facts, number);
+    let references = look::references(request, &current, facts, numbers);
     let book = Book { rules: &facts.rules, references: &references };
     let decision = decide(current, &request.command, book, now)?;
-    unique(&decision.record, facts)?;
+    look::unique(&decision.record, facts)?;
+    Ok(decision)
+}
 
+/// Takes a decision into the work and the facts, and says what became of the request.
+pub(super) fn finish(
+    request: &Request,
+    decision: Decision,
+    facts: &mut Facts,
+    work: &mut Work,
+    now: DateTime<Utc>,
+) -> Applied {
     let object = decision.record.object();
-    let version = decision.record.version();
-    let id = record_id(&decision.record);
+    let (id, version) = (decision.record.id(), decision.record.version());
     if let (Some(remind), Record::Onboarding(onboarding)) = (&decision.remind, &decision.record) {
         let body = remind_body(&remind.id.to_text(), &id, now).to_string();
         work.remind(onboarding, remind, now);
-        return Ok(Applied { outcome: Outcome::Committed, id, version, body, status: None });
+        return Applied { outcome: Outcome::Committed, id, version, body, status: None };
     }
     let outcome = if decision.events.is_empty() { Outcome::Unchanged } else { Outcome::Committed };
     if outcome == Outcome::Committed {
         commit(request, decision, &object, facts, work, now);
     }
-    Ok(Applied { outcome, id, version, body: object.to_string(), status: None })
+    Applied { outcome, id, version, body: object.to_string(), status: None }
 }
 
 /// Takes an effective decision into the work and the facts.
@@ -205,7 +250,13 @@ fn commit(
     work: &mut Work,
     now: DateTime<Utc>,
 ) {
-    work.events(request, &decision, object, now);
+    work.events(request, &decision.record, &decision.events, object, now);
+    for other in decision.also {
+        let object = other.record.object();
+        work.events(request, &other.record, std::slice::from_ref(&other.event), &object, now);
+        work.save(other.record.clone());
+        facts.remember(other.record);
+    }
     if let Record::Onboarding(onboarding) = &decision.record {
         work.schedule(onboarding, &decision.schedule, now);
     }
@@ -213,7 +264,11 @@ fn commit(
         Record::Customer(customer) => {
             Some((customer.id, customer.deleted_at.is_none().then_some(customer.fields.status)))
         }
-        Record::Onboarding(_) | Record::User(_) => None,
+        Record::Onboarding(_)
+        | Record::User(_)
+        | Record::Contact(_)
+        | Record::Template(_)
+        | Record::Workspace(_) => None,
     };
     work.save(decision.record.clone());
     facts.remember(decision.record);
@@ -233,127 +288,4 @@ fn commit(
             }
         }
     }
-}
-
-fn record_id(record: &Record) -> String {
-    match record {
-        Record::Onboarding(it) => it.id.to_text(),
-        Record::Customer(it) => it.id.to_text(),
-        Record::User(it) => it.id.to_text(),
-    }
-}
-
-/// The record the request is about, as it stands within the batch.
-fn current(request: &Request, facts: &Facts) -> Result<Current, Refusal> {
-    let Some(target) = &request.target else {
-        return Ok(Current::Nothing { workspace_id: request.workspace_id, livemode: request.livemode });
-    };
-    let kind = request.command.aggregate();
-    let again =
-        matches!(request.command, Command::DeleteOnboarding | Command::DeleteCustomer | Command::DeleteUser);
-    let found = match kind {
-        Aggregate::Onboarding => facts
-            .onboardings
-            .get(target)
-            .filter(|it| (again || it.hidden.deleted_at.is_none()) && facts.customer_of(it).is_some())
-            .map(|it| Record::Onboarding(it.clone())),
-        Aggregate::Customer => facts
-            .customers
-            .get(target)
-            .filter(|it| again || it.deleted_at.is_none())
-            .map(|it| Record::Customer(it.clone())),
-        Aggregate::User => facts
-            .users
-            .get(target)
-            .filter(|it| again || it.deleted_at.is_none())
-            .map(|it| Record::User(it.clone())),
-    };
-    found.map(Current::Record).ok_or_else(|| Refusal::not_found(kind.not_found(), kind.as_str(), target))
-}
-
-fn references(request: &Request, current: &Current, facts: &Facts, number: i64) -> References {
-    let mut references = References { display_id: number, random: ids::random(), ..References::default() };
-    let mut named_users: Vec<&String> = Vec::new();
-    let mut template = None;
-    match &request.command {
-        Command::CreateOnboarding(create) => {
-            let customer = facts.customers.get(&facts::customer_ref(&create.customer));
-            references.customer =
-                customer.filter(|it| it.deleted_at.is_none()).map(|it| (it.id, it.fields.status));
-            named_users.extend(create.roles.values());
-            template = create.template.as_ref();
-        }
-        Command::ChangeOnboarding(patch) => {
-            named_users.extend(patch.roles.values().flatten());
-            template = patch.template.as_ref().and_then(Option::as_ref);
-        }
-        Command::DeleteOnboarding
-        | Command::SnoozeOnboarding(_)
-        | Command::UnsnoozeOnboarding
-        | Command::RemindOnboarding(_)
-        | Command::CreateCustomer(_)
-        | Command::ChangeCustomer(_)
-        | Command::DeleteCustomer
-        | Command::CreateUser(_)
-        | Command::ChangeUser(_)
-        | Command::DeleteUser => {}
-    }
-    if let Current::Record(Record::Onboarding(it)) = current {
-        references.customer = facts.status_of(it).map(|status| (it.customer_id, status));
-    }
-    references.template = template.and_then(|named| facts.templates.get(&Ref::parse(named)).copied());
-    references.users = named_users
-        .into_iter()
-        .filter_map(|named| Some((named.clone(), facts.user_named(named)?.id)))
-        .collect();
-    references
-}
-
-/// Names that must be unique, looked up in what the batch knows; the indexes hold the same law.
-fn unique(record: &Record, facts: &Facts) -> Result<(), Refusal> {
-    let taken = |code, field: &str, value: &str, owner: String| {
-        let shown = usher_lifecycle::limits::excerpt(value);
-        Err(Refusal::field(code, field, format!("{field} {shown} is taken by {owner}")))
-    };
-    match record {
-        Record::Onboarding(it) => {
-            if let Some(key) = &it.external_id
-                && let Some(owner) =
-                    facts.onboardings.get(&Ref::ExternalId(key.clone())).filter(|other| other.id != it.id)
-            {
-                return taken(Code::ExternalIdTaken, "external_id", key, owner.id.to_text());
-            }
-        }
-        Record::Customer(it) => {
-            if let Some(key) = &it.fields.external_id
-                && let Some(owner) =
-                    facts.customers.get(&Ref::ExternalId(key.clone())).filter(|other| other.id != it.id)
-            {
-                return taken(Code::ExternalIdTaken, "external_id", key, owner.id.to_text());
-            }
-            let alive = |other: &&usher_lifecycle::customer::Customer| {
-                other.id != it.id && other.deleted_at.is_none()
-            };
-            if let Some(slug) = &it.fields.slug
-                && let Some(owner) =
-                    facts.customers.all().filter(alive).find(|other| other.fields.slug.as_ref() == Some(slug))
-            {
-                return taken(Code::SlugTaken, "slug", slug, owner.id.to_text());
-            }
-        }
-        Record::User(it) => {
-            if let Some(key) = &it.external_id
-                && let Some(owner) =
-                    facts.users.get(&Ref::ExternalId(key.clone())).filter(|other| other.id != it.id)
-            {
-                return taken(Code::ExternalIdTaken, "external_id", key, owner.id.to_text());
-            }
-            let alive =
-                |other: &&usher_lifecycle::person::User| other.id != it.id && other.deleted_at.is_none();
-            if let Some(owner) = facts.users.all().filter(alive).find(|other| other.email == it.email) {
-                return taken(Code::EmailTaken, "email", &it.email, owner.id.to_text());
-            }
-        }
-    }
-    Ok(())
 }

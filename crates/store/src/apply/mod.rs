@@ -5,8 +5,14 @@
 
 mod batch;
 mod committer;
+mod compose;
 mod facts;
+mod index;
+mod load;
+mod look;
+mod rows;
 mod seen;
+mod wanted;
 mod write;
 
 use std::sync::Arc;
@@ -18,9 +24,9 @@ use usher_lifecycle::{Command, Refusal, WorkspaceId, event::Actor};
 
 #[cfg(test)]
 pub(crate) use self::{
-    facts::STATEMENTS as FACTS,
+    load::STATEMENTS as LOAD,
+    rows::BULKS as ROWS,
     seen::{BULKS as SEEN_BULKS, STATEMENTS as SEEN},
-    write::BULKS as WRITES,
 };
 use crate::{Store, StoreError};
 

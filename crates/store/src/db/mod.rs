@@ -125,6 +125,32 @@ impl Db {
         }
     }
 
+    /// Reads a list: planned for these arguments, not for arguments in general, since the best index depends on which
+    /// filters are there and how rare their values are.
+    pub(crate) async fn list(&self, stmt: &'static Stmt, args: Vec<Arg>) -> Result<Vec<Row>, StoreError> {
+        match self {
+            Self::Postgres(pool) => {
+                tracing::trace!(statement = stmt.name);
+                let rows = pg::all_planned(pool, stmt.postgres(), args::postgres(args)?).await?;
+                Ok(rows.into_iter().map(Row::Postgres).collect())
+            }
+            Self::Sqlite { .. } => self.all(stmt, args).await,
+        }
+    }
+
+    /// How Postgres reads such a list, as JSON, with the rows and blocks it read.
+    #[cfg(test)]
+    pub(crate) async fn explain(
+        &self,
+        stmt: &'static Stmt,
+        args: Vec<Arg>,
+    ) -> Result<serde_json::Value, StoreError> {
+        let Self::Postgres(pool) = self else { return Err(StoreError::Bug("this is not Postgres".into())) };
+        let sql = format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {}", stmt.postgres());
+        let query = sqlx::query_with(sqlx::AssertSqlSafe(sql), args::postgres(args)?).persistent(false);
+        Ok(sqlx::Row::try_get(&pool.fetch_one(query).await?, 0)?)
+    }
+
     /// The first row, if any.
     pub(crate) async fn first(&self, stmt: &'static Stmt, args: Vec<Arg>) -> Result<Option<Row>, StoreError> {
         Ok(self.all(stmt, args).await?.into_iter().next())

@@ -39,8 +39,24 @@ pub(super) async fn all(
     sql: &'static str,
     args: PgArguments,
 ) -> Result<Vec<PgRow>, StoreError> {
+    fetch(pool, sqlx::query_with(sql, args)).await
+}
+
+/// The same by a statement without a name, which the server plans for the arguments it comes with.
+pub(super) async fn all_planned(
+    pool: &PgPool,
+    sql: &'static str,
+    args: PgArguments,
+) -> Result<Vec<PgRow>, StoreError> {
+    fetch(pool, sqlx::query_with(sql, args).persistent(false)).await
+}
+
+async fn fetch(
+    pool: &PgPool,
+    query: sqlx::query::Query<'static, Postgres, PgArguments>,
+) -> Result<Vec<PgRow>, StoreError> {
     let mut connection = pool.acquire().await?;
-    let rows = within(connection.fetch_all(sqlx::query_with(sql, args))).await;
+    let rows = within(connection.fetch_all(query)).await;
     if rows.as_ref().is_err_and(StoreError::is_away) {
         connection.close_on_drop();
     }

@@ -58,7 +58,12 @@ impl Bed {
             store.close().await;
             Ok(())
         };
-        let key = concat!("store ", include_str!("../../../../migrations/postgres/0001_tables.sql"));
+        // A template made of other migrations is another one.
+        let key = concat!(
+            "store ",
+            include_str!("../../../../migrations/postgres/0001_tables.sql"),
+            include_str!("../../../../migrations/postgres/0002_records.sql"),
+        );
         let database = usher_testkit::postgres::database_from_template(key, init).await?;
         Self::on(database.url, None).await
     }

@@ -7,6 +7,8 @@
 mod apply;
 mod bed;
 mod claims;
+mod composites;
+mod contacts;
 mod crash;
 mod lists;
 mod outbox;
@@ -15,6 +17,7 @@ mod races;
 mod repeats;
 mod setup;
 mod stress;
+mod workspaces;
 
 /// One test per contract and engine.
 macro_rules! contracts {

@@ -178,6 +178,7 @@ pub(super) fn contact() -> Contact {
         title: None,
         is_primary: true,
         labels: Vec::new(),
+        external_id: None,
         created_at: made,
         updated_at: made,
         version: 1,

@@ -1,0 +1,272 @@
+//! What callers may ask about the other records.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    string::String,
+    vec::Vec,
+};
+
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc, Weekday};
+
+use super::CreateOnboarding;
+use crate::{
+    customer::{CustomerFields, CustomerStatus},
+    onboarding::Role,
+    person::{DaysOff, QuietHours, Reach},
+    phase::Phase,
+    refusal::{Code, Refusal},
+    reminder::{Ambiguous, CatchUp, Channel, EscalationStep, RequireReason, Zone},
+};
+
+/// The body of "create a customer".
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateCustomer {
+    /// All fields.
+    pub fields: CustomerFields,
+}
+
+/// A merge patch of a customer: the fields as they are to be, none = not given.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct CustomerPatch {
+    /// Their name.
+    pub name: Option<String>,
+    /// Where the relation stands.
+    pub status: Option<CustomerStatus>,
+    /// Nullable texts by field name: slug, domain, plan, the foreign ids, `external_id`.
+    pub texts: BTreeMap<&'static str, Option<String>>,
+    /// Monthly recurring revenue.
+    pub mrr: Option<Option<f64>>,
+    /// Orders a month.
+    pub monthly_orders: Option<Option<i64>>,
+    /// Keys to set; null removes one.
+    pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+impl CustomerPatch {
+    /// The fields of a new customer: what is not given has its default.
+    ///
+    /// # Errors
+    /// `missing_field` for `name`.
+    pub fn into_new(mut self) -> Result<CustomerFields, Refusal> {
+        let mut text = |name| self.texts.remove(name).flatten();
+        Ok(CustomerFields {
+            slug: text("slug"),
+            domain: text("domain"),
+            plan: text("plan"),
+            hubspot_company_id: text("hubspot_company_id"),
+            hubspot_deal_id: text("hubspot_deal_id"),
+            stripe_customer_id: text("stripe_customer_id"),
+            intercom_company_id: text("intercom_company_id"),
+            slack_channel_id: text("slack_channel_id"),
+            external_id: text("external_id"),
+            name: self.name.ok_or_else(|| missing("name"))?,
+            status: self.status.unwrap_or(CustomerStatus::Onboarding),
+            mrr: self.mrr.flatten(),
+            monthly_orders: self.monthly_orders.flatten(),
+            // As in a patch, a null is a key that is not there.
+            metadata: self
+                .metadata
+                .unwrap_or_default()
+                .into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .collect(),
+        })
+    }
+}
+
+fn missing(name: &str) -> Refusal {
+    Refusal::field(Code::MissingField, name, alloc::format!("{name} is missing"))
+}
+
+/// The body of "create a contact".
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CreateContact {
+    /// Whose contact: as [`CreateOnboarding::customer`](super::CreateOnboarding).
+    pub customer: String,
+    /// Their name.
+    pub name: String,
+    /// Their address, lower-cased.
+    pub email: String,
+    /// Their title.
+    pub title: Option<String>,
+    /// Whether they are the one who is written to; the first contact is, whatever stands here.
+    pub is_primary: Option<bool>,
+    /// Free labels.
+    pub labels: Vec<String>,
+    /// The caller's own key.
+    pub external_id: Option<String>,
+}
+
+/// A merge patch of a contact.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ContactPatch {
+    /// Their name.
+    pub name: Option<String>,
+    /// Their address, lower-cased.
+    pub email: Option<String>,
+    /// Their title.
+    pub title: Option<Option<String>>,
+    /// True takes the place of the primary contact; false hands it to the oldest other one, if there is one.
+    pub is_primary: Option<bool>,
+    /// Free labels.
+    pub labels: Option<Vec<String>>,
+    /// The caller's own key.
+    pub external_id: Option<Option<String>>,
+}
+
+impl ContactPatch {
+    /// A new contact of the customer: what is not given has its default.
+    ///
+    /// # Errors
+    /// `missing_field` for `name` and `email`.
+    pub fn into_new(self, customer: String) -> Result<CreateContact, Refusal> {
+        Ok(CreateContact {
+            customer,
+            name: self.name.ok_or_else(|| missing("name"))?,
+            email: self.email.ok_or_else(|| missing("email"))?,
+            title: self.title.flatten(),
+            is_primary: self.is_primary,
+            labels: self.labels.unwrap_or_default(),
+            external_id: self.external_id.flatten(),
+        })
+    }
+}
+
+/// A customer with contacts and an onboarding, as one message brings them: several decisions in one transaction, all of
+/// them or none.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Composite {
+    /// Whose contacts and onboarding.
+    pub customer: CustomerPart,
+    /// Contacts of that customer, each changed when its `external_id`, else its `email`, is known there, else created.
+    pub contacts: Vec<ContactPatch>,
+    /// The onboarding to create; its `customer` is not looked at.
+    pub onboarding: Option<CreateOnboarding>,
+}
+
+/// The customer of a [`Composite`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum CustomerPart {
+    /// One that has to be there: as [`CreateOnboarding::customer`](super::CreateOnboarding).
+    Named(String),
+    /// Changed when found by `external_id`, else by `slug`, else by `domain`; else created.
+    Upsert(CustomerPatch),
+}
+
+/// The body of "create a template".
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CreateTemplate {
+    /// Its name.
+    pub name: String,
+    /// What it gives to new onboardings.
+    pub defaults: TemplatePatch,
+}
+
+impl TemplatePatch {
+    /// A new template: what is not given it says nothing about.
+    ///
+    /// # Errors
+    /// `missing_field` for `name`.
+    pub fn into_new(self) -> Result<CreateTemplate, Refusal> {
+        Ok(CreateTemplate { name: self.name.clone().ok_or_else(|| missing("name"))?, defaults: self })
+    }
+}
+
+/// A merge patch of a template; `Some(None)` = the template says nothing about it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TemplatePatch {
+    /// Its name.
+    pub name: Option<String>,
+    /// Reminders by email.
+    pub reminder_email: Option<Option<bool>>,
+    /// Reminders by Slack.
+    pub reminder_slack: Option<Option<bool>>,
+    /// The rhythm in days.
+    pub reminder_frequency_days: Option<Option<u16>>,
+    /// Who gets which role: a user's id, `display_id` or address.
+    pub roles: BTreeMap<Role, Option<String>>,
+    /// Days from the start to the target.
+    pub target_days: Option<Option<u16>>,
+    /// Days that a phase is to take.
+    pub phase_target_days: BTreeMap<Phase, Option<u16>>,
+}
+
+/// A merge patch of a workspace.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct WorkspacePatch {
+    /// Its name.
+    pub name: Option<String>,
+    /// When reminders are due.
+    pub policy: PolicyPatch,
+    /// Who owns a phase beside the CSM; none = the default owner.
+    pub phase_owners: BTreeMap<Phase, Option<Role>>,
+    /// What happens when reminders go unheeded; replaced as a whole.
+    pub escalation: Option<Vec<EscalationStep>>,
+    /// Whether a change of phase or state needs a reason.
+    pub require_reason: Option<RequireReason>,
+    /// Whether the customer's primary contact is written to.
+    pub nudge_customer: Option<bool>,
+    /// Where reminders go that have no other recipient, by email.
+    pub ops_email: Option<Option<String>>,
+    /// The same by Slack.
+    pub ops_slack_channel: Option<Option<String>>,
+    /// What to do with a message of which nobody knows whether it arrived.
+    pub ambiguous: Option<Ambiguous>,
+}
+
+/// The fields of [`Policy`](crate::reminder::Policy), none = not given.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[expect(missing_docs, reason = "they are described at the policy")]
+pub struct PolicyPatch {
+    pub time_zone: Option<Zone>,
+    pub time_of_day: Option<NaiveTime>,
+    pub send_until: Option<NaiveTime>,
+    pub working_days: Option<Vec<Weekday>>,
+    pub holidays: Option<BTreeSet<NaiveDate>>,
+    pub catch_up: Option<CatchUp>,
+    pub spread_minutes: Option<u16>,
+}
+
+/// The body of "create a user".
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateUser {
+    /// Their name.
+    pub name: String,
+    /// Their address, lower-cased.
+    pub email: String,
+    /// Their Slack member id.
+    pub slack_user_id: Option<String>,
+    /// When and how they may be reached.
+    pub reach: Reach,
+    /// The caller's own key.
+    pub external_id: Option<String>,
+}
+
+/// A merge patch of a user.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct UserPatch {
+    /// Their name.
+    pub name: Option<String>,
+    /// Their address, lower-cased.
+    pub email: Option<String>,
+    /// Their Slack member id.
+    pub slack_user_id: Option<Option<String>>,
+    /// Their zone.
+    pub time_zone: Option<Option<String>>,
+    /// Quiet hours.
+    pub quiet_hours: Option<Option<QuietHours>>,
+    /// Days off.
+    pub days_off: Option<DaysOff>,
+    /// Muted until.
+    pub mute_until: Option<Option<DateTime<Utc>>>,
+    /// Whether email may be used.
+    pub email_enabled: Option<bool>,
+    /// Whether Slack may be used.
+    pub slack_enabled: Option<bool>,
+    /// Whether they are still with us.
+    pub active: Option<bool>,
+    /// A channel that refused them for good, and why; `None` = it works again.
+    pub broken: Option<(Channel, Option<String>)>,
+    /// The caller's own key.
+    pub external_id: Option<Option<String>>,
+}

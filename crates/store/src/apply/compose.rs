@@ -1,0 +1,149 @@
+//! A composite: a customer with contacts and an onboarding, several decisions in one transaction.
+//!
+//! Law: all of it or nothing. The parts are decided one after the other, each seeing the earlier ones; when one is
+//! refused, what the earlier ones did is forgotten and the composite is refused, with the part in the field's path
+//! (`customer.name`, `contacts.0.email`). It is one request: one message id, one answer (the onboarding's, else the last
+//! contact's, else the customer's), though each record has events of its own.
+//!
+//! For callers: `Request { command: Command::Compose(..), target: None, dedupe: Dedupe::Inbox { .. }, .. }`. A customer
+//! that is given whole is looked up by the first of `external_id`, `slug`, `domain` that it has, and needs one of them;
+//! a contact by `external_id`, else by `email` among the customer's. What is there is changed like by a PATCH, what is not
+//! is created and needs what a POST needs.
+
+use chrono::{DateTime, Utc};
+use usher_lifecycle::{
+    Code, Command, CustomerId, Refusal,
+    command::{Composite, ContactPatch, CreateCustomer, CustomerPart, CustomerPatch},
+    decide::Decision,
+};
+
+use super::{
+    Applied, Dedupe, Outcome, Ref, Request,
+    batch::{Numbers, decided, finish},
+    facts::{Facts, customer_ref},
+    write::Work,
+};
+
+/// Decides all parts, then takes them into the work; or leaves work and facts as they were.
+pub(super) fn one(
+    request: &Request,
+    composite: &Composite,
+    now: DateTime<Utc>,
+    facts: &mut Facts,
+    numbers: &mut Numbers,
+    work: &mut Work,
+) -> Result<Applied, Refusal> {
+    facts.journal = Some(Vec::new());
+    let mut parts = Parts { request, now, facts, numbers, done: Vec::new() };
+    let outcome = parts.all(composite);
+    let done = parts.done;
+    match outcome {
+        Ok(()) => facts.journal = None,
+        Err(refusal) => {
+            facts.undo();
+            return Err(refusal);
+        }
+    }
+    let mut answer: Option<Applied> = None;
+    for (part, decision) in done {
+        let mut applied = finish(&part, decision, facts, work, now);
+        if answer.is_some_and(|before| before.outcome == Outcome::Committed) {
+            applied.outcome = Outcome::Committed;
+        }
+        answer = Some(applied);
+    }
+    answer.ok_or_else(|| Refusal::new(Code::MissingField, "the command has nothing in it"))
+}
+
+struct Parts<'a> {
+    request: &'a Request,
+    now: DateTime<Utc>,
+    facts: &'a mut Facts,
+    numbers: &'a mut Numbers,
+    done: Vec<(Request, Decision)>,
+}
+
+impl Parts<'_> {
+    fn all(&mut self, composite: &Composite) -> Result<(), Refusal> {
+        let customer = self.customer(&composite.customer)?;
+        for (place, patch) in composite.contacts.iter().enumerate() {
+            self.contact(customer, patch).map_err(|refusal| within(&format!("contacts.{place}"), refusal))?;
+        }
+        if let Some(create) = &composite.onboarding {
+            let mut create = create.clone();
+            create.customer = customer.to_text();
+            self.decide(Command::CreateOnboarding(create), None)?;
+        }
+        Ok(())
+    }
+
+    fn customer(&mut self, part: &CustomerPart) -> Result<CustomerId, Refusal> {
+        let found = self.facts.customer_meant(part).map(|it| it.id);
+        match (part, found) {
+            (CustomerPart::Named(_), Some(id)) => Ok(id),
+            (CustomerPart::Named(named), None) => Err(Refusal {
+                field: Some("customer_id".into()),
+                ..Refusal::not_found(Code::CustomerNotFound, "customer", &customer_ref(named))
+            }),
+            (CustomerPart::Upsert(patch), found) => {
+                self.upsert(patch, found).map_err(|refusal| within("customer", refusal))
+            }
+        }
+    }
+
+    fn upsert(&mut self, patch: &CustomerPatch, found: Option<CustomerId>) -> Result<CustomerId, Refusal> {
+        if let Some(id) = found {
+            self.decide(Command::ChangeCustomer(patch.clone()), Some(id.to_text()))?;
+            return Ok(id);
+        }
+        let is_named = |name| patch.texts.get(name).is_some_and(Option::is_some);
+        if !["external_id", "slug", "domain"].into_iter().any(is_named) {
+            let message = "external_id is missing; it says which customer is meant, or slug or domain";
+            return Err(Refusal::field(Code::MissingField, "external_id", message));
+        }
+        let fields = patch.clone().into_new()?;
+        let id = self.decide(Command::CreateCustomer(CreateCustomer { fields }), None)?;
+        id.parse().map_err(|_| Refusal::new(Code::CustomerNotFound, "the customer has no id"))
+    }
+
+    fn contact(&mut self, customer: CustomerId, patch: &ContactPatch) -> Result<(), Refusal> {
+        let key = patch.external_id.clone().flatten();
+        let by_key = key.and_then(|key| self.facts.contacts.get(&Ref::ExternalId(key)));
+        let theirs = self.facts.contacts_of(customer);
+        let by_email = theirs.into_iter().find(|it| Some(&it.email) == patch.email.as_ref());
+        let command = match by_key.filter(|it| it.customer_id == customer).or(by_email) {
+            Some(it) => (Command::ChangeContact(patch.clone()), Some(it.id.to_text())),
+            None => (Command::CreateContact(patch.clone().into_new(customer.to_text())?), None),
+        };
+        self.decide(command.0, command.1).map(drop)
+    }
+
+    /// Decides one part and takes it into the facts; the id of its record.
+    fn decide(&mut self, command: Command, target: Option<String>) -> Result<String, Refusal> {
+        let part = Request {
+            workspace_id: self.request.workspace_id,
+            livemode: self.request.livemode,
+            command,
+            target: target.map(Ref::Id),
+            actor: self.request.actor.clone(),
+            dedupe: Dedupe::None,
+            expected_version: None,
+            traceparent: self.request.traceparent.clone(),
+        };
+        let decision = decided(&part, self.now, self.facts, self.numbers)?;
+        self.facts.remember(decision.record.clone());
+        for other in &decision.also {
+            self.facts.remember(other.record.clone());
+        }
+        let id = decision.record.id();
+        self.done.push((part, decision));
+        Ok(id)
+    }
+}
+
+/// The refusal of a part, with its path from the top.
+fn within(part: &str, mut refusal: Refusal) -> Refusal {
+    let path = refusal.field.map_or_else(|| part.to_owned(), |field| format!("{part}.{field}"));
+    refusal.field = Some(path);
+    refusal
+}
