@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Rows of a table that may be sorted for one page: those of one narrow filter.
-const SORTED: i64 = 60_000;
+const SORTED: f64 = 60_000.0;
 
 fn base() -> DateTime<Utc> {
     DateTime::from_timestamp(1_780_000_000, 0).unwrap_or_default()
@@ -81,10 +81,10 @@ async fn fill(url: &str, workspace: WorkspaceId, other: WorkspaceId) -> anyhow::
 /// What is wrong with a plan: tables that are read from end to end, or too much that is sorted.
 fn faults(node: &Value, found: &mut Vec<String>) {
     let kind = node["Node Type"].as_str().unwrap_or_default();
-    if kind == "Seq Scan" || kind.contains("Sort") && node["Actual Rows"].as_f64().unwrap_or(0.0) > 0.0 {
+    if kind == "Seq Scan" || kind.contains("Sort") {
         let below = &node["Plans"][0];
         let sorted = below["Actual Rows"].as_f64().unwrap_or(0.0);
-        if kind == "Seq Scan" || sorted > f64::from(i32::try_from(SORTED).unwrap_or(0)) {
+        if kind == "Seq Scan" || sorted > SORTED {
             found.push(format!("{kind} of {} rows {sorted}", node["Relation Name"]));
         }
     }
