@@ -60,7 +60,7 @@ impl Store {
             let last = row.ok_or_else(|| StoreError::Bug("a counter gave nothing".into()))?.int("next")?;
             let first = last - block + 1;
             numbers.extend(first..first + missing);
-            self.counters().put((workspace, kind), first + missing..last + 1);
+            self.counters().put((workspace, kind), first + missing..=last);
         }
         Ok(numbers)
     }

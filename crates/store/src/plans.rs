@@ -112,8 +112,8 @@ fn combinations() -> Vec<(String, Option<CustomerId>, ListFilter)> {
             ..ListFilter::default()
         };
         let names = ["state", "phase", "csm", "template", "updated_since", "due_before", "customer"];
-        let named: Vec<&str> = (0..).zip(names).filter(|(bit, _)| has(*bit)).map(|(_, name)| name).collect();
-        all.push((named.join("+"), has(6).then(customer), filter));
+        let given: Vec<&str> = (0..).zip(names).filter(|(bit, _)| has(*bit)).map(|(_, name)| name).collect();
+        all.push((given.join("+"), has(6).then(customer), filter));
     }
     for state in [State::Active, State::Paused, State::AtRisk] {
         let filter = ListFilter { state: Some(state), ..ListFilter::default() };

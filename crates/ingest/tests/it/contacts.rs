@@ -167,10 +167,10 @@ async fn versions_guard_contacts(app: &TestApp) {
     assert_eq!(patch("\"1\"").await.header("etag"), Some("\"2\""));
     patch("\"1\"").await.refused(412, "version_mismatch", None);
     // Different fields at once: both hold.
-    let (path, one, two) = (path(&ada), json!({"title": "CEO"}), json!({"labels": ["x"]}));
-    let (one, two) = tokio::join!(app.patch(&path, one), app.patch(&path, two));
+    let (it, one, two) = (path(&ada), json!({"title": "CEO"}), json!({"labels": ["x"]}));
+    let (one, two) = tokio::join!(app.patch(&it, one), app.patch(&it, two));
     assert_eq!((one.status.as_u16(), two.status.as_u16()), (200, 200));
-    let now = app.get(&path).await.ok();
+    let now = app.get(&it).await.ok();
     assert_eq!((&now["title"], &now["labels"], &now["version"]), (&json!("CEO"), &json!(["x"]), &json!(4)));
 }
 

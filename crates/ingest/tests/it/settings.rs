@@ -46,8 +46,8 @@ async fn a_template_from_start_to_end(app: &TestApp) {
     assert_eq!((&made["csm_id"], &made["se_id"]), (&ada["id"], &Value::Null));
     let path = format!("templates/{}", made["id"].as_str().unwrap());
     assert_eq!(app.get(&path).await.ok(), made);
-    let patch = json!({"csm_id": null, "phase_target_days": {"review": null, "internal_qa": 3}});
-    let changed = app.patch(&path, patch).await.ok();
+    let change = json!({"csm_id": null, "phase_target_days": {"review": null, "internal_qa": 3}});
+    let changed = app.patch(&path, change).await.ok();
     assert_eq!(changed["phase_target_days"], json!({"launch": 2, "internal_qa": 3}));
     assert_eq!((&changed["csm_id"], &changed["version"]), (&Value::Null, &json!(2)));
     assert_eq!(app.get("templates").await.ok()["data"], json!([changed]));

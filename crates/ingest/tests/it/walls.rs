@@ -108,7 +108,7 @@ async fn records_of_test_keys_make_test_events_only(app: &TestApp) {
     send(app, &key, "DELETE", &path, &Value::Null).await.ok();
     assert_eq!((&contact["livemode"], &template["livemode"]), (&json!(false), &json!(false)));
 
-    let lease = std::time::Duration::from_secs(60);
+    let lease = std::time::Duration::from_mins(1);
     let lease = app.store.lease_shards(None, start(), lease).await.unwrap();
     let events = app.store.unpublished(&lease.shards, 100).await.unwrap();
     let mut kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();

@@ -157,7 +157,7 @@ impl From<&Workspace> for WorkspaceObject {
             name: it.name.clone(),
             policy: rules.policy.clone(),
             phase_owners: Phase::ALL.into_iter().map(|phase| (phase, rules.owner(phase))).collect(),
-            escalation: rules.escalation.iter().map(step).collect(),
+            escalation: rules.escalation.iter().copied().map(step).collect(),
             require_reason: rules.require_reason,
             nudge_customer: rules.nudge_customer,
             ops_email: rules.ops_email.clone(),
@@ -170,6 +170,6 @@ impl From<&Workspace> for WorkspaceObject {
     }
 }
 
-fn step(it: &EscalationStep) -> Value {
+fn step(it: EscalationStep) -> Value {
     json!({"after_reminders": it.after_reminders, "to": it.to, "set_state": it.set_state})
 }

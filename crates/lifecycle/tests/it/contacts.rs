@@ -25,7 +25,7 @@ impl Contacts {
         let (rules, mut references) = (Rules::default(), references());
         self.made += 1;
         references.random = self.made;
-        references.display_id = i64::try_from(self.made).unwrap();
+        references.display_id = i64::try_from(self.made).expect("few");
         let it = on.map(|place| self.all[place].clone());
         let others = self.all.iter().filter(|other| Some(other.id) != it.as_ref().map(|it| it.id));
         references.contacts = others.cloned().collect();

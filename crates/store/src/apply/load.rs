@@ -147,7 +147,9 @@ impl Facts {
                 self.remember(Record::Contact(contact));
             }
         }
-        owners.iter().for_each(|owner| wanted.customers.add(owner));
+        for owner in &owners {
+            wanted.customers.add(owner);
+        }
         wanted.changed_customers.extend(owners.iter().cloned());
         wanted.with_contacts.extend(owners);
         Ok(())

@@ -117,7 +117,7 @@ impl Wanted {
                 self.contacts.external.extend(create.external_id.clone());
             }
             Command::ChangeContact(patch) => {
-                self.contacts.external.extend(patch.external_id.clone().flatten())
+                self.contacts.external.extend(patch.external_id.clone().flatten());
             }
             Command::CreateTemplate(create) => self.roles(&create.defaults),
             Command::ChangeTemplate(patch) => self.roles(patch),

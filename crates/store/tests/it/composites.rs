@@ -2,7 +2,7 @@
 
 use usher_lifecycle::{
     Command,
-    command::{Composite, ContactPatch, CreateOnboarding, CustomerPart, CustomerPatch},
+    command::{Composite, ContactPatch, CreateOnboarding, CustomerPart, CustomerPatch, OnboardingPatch},
     onboarding::Role,
 };
 use usher_store::{ApplyError, Dedupe, Outcome, Request};
@@ -88,8 +88,8 @@ async fn a_refused_part_changes_nothing(bed: Bed) -> anyhow::Result<()> {
         // Within a batch the others go on, and see nothing of the refused one.
         let batch = vec![
             bed.request(compose(refused), None),
-            bed.request(Command::ChangeOnboarding(Default::default()), Some(&known.id)),
-            bed.request(Command::ChangeCustomer(Default::default()), Some("2")),
+            bed.request(Command::ChangeOnboarding(OnboardingPatch::default()), Some(&known.id)),
+            bed.request(Command::ChangeCustomer(CustomerPatch::default()), Some("2")),
         ];
         let mut answers = bed.store.apply_all(batch, now()).await.into_iter();
         let Err(ApplyError::Refused(refusal)) = answers.next().unwrap() else { panic!("not refused") };
