@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use usher_lifecycle::{OnboardingId, WorkspaceId, event::EventKind, reminder::stable_hash};
 
 use crate::{
@@ -28,7 +28,11 @@ statements! {
     UNPUBLISHED = "SELECT e.position, e.id, e.livemode, e.kind, e.subject_id, e.subject_version, e.ordinal, e.occurred_at,
                           e.data, e.traceparent, w.slug
                    FROM events e JOIN workspaces w ON w.id = e.workspace_id
-                   WHERE e.published_at IS NULL AND e.shard {in:$1} ORDER BY e.position LIMIT $2";
+                   WHERE e.published_at IS NULL AND e.livemode = $1 AND e.shard {in:$2}
+                     AND e.subject_id NOT IN (SELECT value FROM {each:$3})
+                   ORDER BY e.position LIMIT $4";
+    WAITING = "SELECT 1 AS one WHERE EXISTS (SELECT 1 FROM events WHERE published_at IS NULL)
+                                  OR EXISTS (SELECT 1 FROM rejected WHERE published_at IS NULL)";
     BACKLOG = "SELECT COUNT(*) AS count, MIN(occurred_at) AS oldest FROM events WHERE published_at IS NULL";
 }
 
@@ -80,7 +84,7 @@ pub(crate) async fn insert(tx: &mut Tx, events: Vec<NewEvent>) -> Result<(), Sto
 }
 
 /// An event that is to be published.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct OutboxEvent {
     /// Its place in the outbox.
     pub position: i64,
@@ -100,8 +104,8 @@ pub struct OutboxEvent {
     pub ordinal: i64,
     /// When it happened.
     pub occurred_at: DateTime<Utc>,
-    /// The `data` on the wire.
-    pub data: Value,
+    /// The `data` on the wire: JSON text that nobody takes apart on the way.
+    pub data: Box<RawValue>,
     /// W3C trace context.
     pub traceparent: Option<String>,
 }
@@ -143,10 +147,21 @@ impl Store {
         Ok(())
     }
 
-    /// The oldest unpublished events of the shards, in order.
-    pub async fn unpublished(&self, shards: &[i64], limit: u32) -> Result<Vec<OutboxEvent>, StoreError> {
-        let rows =
-            self.db().all(&UNPUBLISHED, vec![Arg::Ints(shards.to_vec()), Arg::int(limit.into())]).await?;
+    /// The oldest unpublished events of the shards, live or test, in order, without those of the subjects `held` back.
+    pub async fn unpublished(
+        &self,
+        livemode: bool,
+        shards: &[i64],
+        held: &[String],
+        limit: u32,
+    ) -> Result<Vec<OutboxEvent>, StoreError> {
+        let args = vec![
+            Arg::Bool(livemode),
+            Arg::Ints(shards.to_vec()),
+            Arg::Texts(held.to_vec()),
+            Arg::int(limit.into()),
+        ];
+        let rows = self.db().all(&UNPUBLISHED, args).await?;
         rows.iter()
             .map(|row| {
                 Ok(OutboxEvent {
@@ -159,7 +174,7 @@ impl Store {
                     version: row.int("subject_version")?,
                     ordinal: row.int("ordinal")?,
                     occurred_at: row.time("occurred_at")?,
-                    data: row.json("data")?,
+                    data: row.json_text("data")?,
                     traceparent: row.opt_text("traceparent")?,
                 })
             })
@@ -172,6 +187,11 @@ impl Store {
         tx.bulk(&MARK, positions.iter().map(|position| vec![Arg::int(*position), Arg::time(now)]).collect())
             .await?;
         tx.commit().await
+    }
+
+    /// Whether anything waits to be published: an event or a refused command.
+    pub async fn outbox_waits(&self) -> Result<bool, StoreError> {
+        Ok(self.db().first(&WAITING, Vec::new()).await?.is_some())
     }
 
     /// How many events wait, and since when the oldest does.

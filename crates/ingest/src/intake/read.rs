@@ -128,14 +128,14 @@ fn decode(message: Message<'_>, names: &Names) -> Result<Incoming, Fault> {
 pub(super) fn rejected(delivery: &Delivery, names: &Names, fault: Fault) -> NewRejected {
     // What the subject says, also when nobody knows such a workspace or command.
     let (workspace, command) = names.parse_command(&delivery.subject).unwrap_or(("", &delivery.subject));
-    let (source, message_id) = identity(delivery, names);
+    let (source, message_id, body_hash) = identity(delivery, names);
     NewRejected {
         workspace: workspace.to_owned(),
         command: command.to_owned(),
         subject: delivery.subject.clone(),
         source,
         message_id,
-        body_hash: hash(&delivery.payload),
+        body_hash,
         headers: delivery.headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         payload: delivery.payload.to_vec(),
         code: fault.code.to_owned(),
@@ -145,16 +145,19 @@ pub(super) fn rejected(delivery: &Delivery, names: &Names, fault: Fault) -> NewR
     }
 }
 
-/// Source and id as far as they can be read, so that a repeat of the message is not rejected twice.
-fn identity(delivery: &Delivery, names: &Names) -> (String, String) {
+/// Source, id and a hash of what is wanted, as far as they can be read, so that a repeat of the message is not rejected
+/// twice, also when it comes in another form.
+fn identity(delivery: &Delivery, names: &Names) -> (String, String, String) {
     let Delivery { subject, headers, payload, stream, .. } = delivery;
     let decoded = caught(|| decode_command(names, subject, headers, payload, Some(stream)));
-    if let Ok(Ok(Incoming { source, id: Some(id), .. })) = decoded {
-        return (source, id);
+    if let Ok(Ok(incoming)) = decoded
+        && let Some(id) = &incoming.id
+    {
+        return (incoming.source.clone(), id.clone(), hash(&incoming.fingerprint()));
     }
     // An id that is too long for an id is a reason to reject, and too long for the row's index.
     let given = headers.get("nats-msg-id").filter(|id| (1..=LONGEST_ID).contains(&id.chars().count()));
-    (stream.source(), given.map_or_else(|| stream.sequence.to_string(), str::to_owned))
+    (stream.source(), given.map_or_else(|| stream.sequence.to_string(), str::to_owned), hash(payload))
 }
 
 /// SHA-256 in hex.

@@ -5,13 +5,15 @@
 //!
 //! How: a lease keeps replicas apart; the oldest unpublished events are published in windows that hold at most one
 //! event of a subject, whose next one enters only after this one is acknowledged; what was acknowledged is marked. A
-//! publish that fails stays pending, with all later ones of its subject. Refused commands go out the same way, in any
-//! order. While there is nothing to do the relay asks the outbox one question every half minute.
+//! publish that fails stays pending, with all later ones of its subject, and is tried again after 1 to 30 seconds;
+//! the others go on without it. Refused commands go out the same way, in any order. While there is nothing to do the
+//! relay asks the outbox one question every half minute.
 
+mod holds;
 mod pace;
 mod publish;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use tokio::{sync::Notify, time::Instant};
@@ -19,7 +21,10 @@ use tokio_util::sync::CancellationToken;
 use usher_bus::{Bus, Hints};
 use usher_store::{ShardLease, Store, StoreError};
 
-use self::pace::Pace;
+use self::{
+    holds::{Holds, Lane},
+    pace::Pace,
+};
 
 /// How long a lease lasts unless it is renewed.
 const LEASE: Duration = Duration::from_secs(15);
@@ -36,6 +41,7 @@ pub struct Relay {
     bus: Bus,
     clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
     lease: Option<ShardLease>,
+    holds: Holds,
     shutdown: CancellationToken,
 }
 
@@ -64,7 +70,7 @@ enum Prompt {
 impl Relay {
     /// A relay that holds nothing yet.
     pub fn new(store: Store, bus: Bus, clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>) -> Self {
-        Self { store, bus, clock, lease: None, shutdown: CancellationToken::new() }
+        Self { store, bus, clock, lease: None, holds: Holds::default(), shutdown: CancellationToken::new() }
     }
 
     /// Publishes until `shutdown`, then gives its lease back. Call `wake.notify_one()` after a commit of this process;
@@ -81,7 +87,8 @@ impl Relay {
                     // Listen first, look then: a hint in between is not missed.
                     hints = self.bus.hints().await.ok();
                 }
-                pace.after(prompt, &self.pass_for(prompt).await)
+                let result = self.pass_for(prompt).await;
+                pace.after(prompt, &result, self.holds.next((self.clock)()))
             } else {
                 pace.away()
             };
@@ -97,7 +104,7 @@ impl Relay {
         }
     }
 
-    /// Publishes until nothing is left that can be published now.
+    /// Publishes until nothing is left that can be published now. What failed shortly before is left for a later pass.
     ///
     /// # Errors
     /// When the store fails. What was published and could not be marked is published again.
@@ -126,35 +133,35 @@ impl Relay {
     }
 
     async fn all(&mut self, prompt: Prompt, report: &mut RelayReport) -> Result<(), StoreError> {
-        match prompt {
-            Prompt::Woken => self.rejected(report).await?,
-            // Idle: one question instead of a lease and two.
-            Prompt::Timer if !self.holds() && self.store.outbox_backlog().await?.0 == 0 => return Ok(()),
-            Prompt::Timer => {}
+        // Idle: one question instead of a lease and three.
+        if prompt == Prompt::Timer && !self.leases() && !self.store.outbox_waits().await? {
+            return Ok(());
         }
-        // Subjects of which an event failed: the later ones wait for the next pass.
-        let mut blocked = HashSet::new();
-        while !self.shutdown.is_cancelled() {
-            let Some(shards) = self.shards().await? else { return Ok(()) };
-            let mut events = self.store.unpublished(&shards, BATCH).await?;
-            let full = events.len() >= BATCH as usize;
-            events.retain(|event| !blocked.contains(&event.subject));
-            if events.is_empty() {
-                return Ok(());
-            }
-            let claimed = events.len();
-            let before = report.published;
-            self.publish(&shards, events, &mut blocked, report).await?;
-            let done = report.published - before;
-            if done == 0 || (!full && done == claimed) {
-                return Ok(());
+        let mut lanes = Lane::ALL.to_vec();
+        while !lanes.is_empty() {
+            // A batch of each in turn, so that none waits for the end of another.
+            for lane in std::mem::take(&mut lanes) {
+                if !self.shutdown.is_cancelled() && self.batch(lane, report).await? {
+                    lanes.push(lane);
+                }
             }
         }
         Ok(())
     }
 
+    /// One batch of a lane; true when there may be more that can be published now.
+    async fn batch(&mut self, lane: Lane, report: &mut RelayReport) -> Result<bool, StoreError> {
+        if self.holds.holds(lane, (self.clock)()) {
+            return Ok(false);
+        }
+        match lane {
+            Lane::Live | Lane::Test => self.events(lane, report).await,
+            Lane::Rejected => self.rejected(report).await,
+        }
+    }
+
     /// Whether a lease on some shards has not ended.
-    fn holds(&self) -> bool {
+    fn leases(&self) -> bool {
         let now = (self.clock)();
         self.lease.as_ref().is_some_and(|lease| now < lease.until && !lease.shards.is_empty())
     }

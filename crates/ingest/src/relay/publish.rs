@@ -3,37 +3,33 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
 use tokio::time::timeout;
 use usher_bus::{Bus, EventOut, Names, Outgoing, PublishError, Published, Rejected};
 use usher_store::{OutboxEvent, OutboxRejected, StoreError};
 
-use super::{LEFT, REJECTED_BATCH, Relay, RelayReport};
+use super::{BATCH, LEFT, REJECTED_BATCH, Relay, RelayReport, holds::Lane};
 
 impl Relay {
-    /// Publishes the events of the shards, given in the order of the outbox, and marks what was acknowledged. A subject
-    /// of which one failed joins `blocked`.
-    pub(super) async fn publish(
-        &mut self,
-        shards: &[i64],
-        events: Vec<OutboxEvent>,
-        blocked: &mut HashSet<String>,
-        report: &mut RelayReport,
-    ) -> Result<(), StoreError> {
+    /// Publishes the oldest events of a lane and marks what was acknowledged; true when there may be more.
+    pub(super) async fn events(&mut self, lane: Lane, report: &mut RelayReport) -> Result<bool, StoreError> {
+        let Some(shards) = self.shards().await? else { return Ok(false) };
+        let held = self.holds.subjects((self.clock)());
+        let events = self.store.unpublished(lane == Lane::Live, &shards, &held, BATCH).await?;
+        let full = events.len() >= BATCH as usize;
         let mut acknowledged = Vec::with_capacity(events.len());
-        let result = self.windows(shards, events, blocked, &mut acknowledged, report).await;
+        let result = self.windows(lane, &shards, events, &mut acknowledged, report).await;
         if !acknowledged.is_empty() {
             self.store.mark_published(&acknowledged, (self.clock)()).await?;
             report.published += acknowledged.len();
         }
-        result
+        result.map(|()| full && !acknowledged.is_empty())
     }
 
     async fn windows(
         &mut self,
+        lane: Lane,
         shards: &[i64],
         mut events: Vec<OutboxEvent>,
-        blocked: &mut HashSet<String>,
         acknowledged: &mut Vec<i64>,
         report: &mut RelayReport,
     ) -> Result<(), StoreError> {
@@ -44,19 +40,39 @@ impl Relay {
                 return Ok(());
             }
             let window;
-            (window, events) = next_window(events, blocked);
+            (window, events) = next_window(events);
+            let before = acknowledged.len();
+            let mut failures = Vec::new();
             for (event, result) in self.window(&names, window).await {
                 match result {
                     Ok(Published { duplicate }) => {
                         report.repeated += usize::from(duplicate);
+                        self.holds.free_subject(&event.subject);
                         acknowledged.push(event.position);
                     }
-                    Err(why) => {
-                        failed(&event, &why, report);
-                        blocked.insert(event.subject);
-                    }
+                    Err(why) => failures.push((event, why)),
                 }
             }
+            let some = acknowledged.len() > before;
+            if some {
+                self.holds.free_lane(lane);
+            }
+            let now = (self.clock)();
+            let mut blocked = HashSet::new();
+            for (event, why) in failures {
+                failed(&event, &why, report);
+                blocked.insert(event.subject.clone());
+                // Where others get through, or where no waiting helps, it is about this one.
+                if some || is_its_own(&why) {
+                    self.holds.hold_subject(event.subject, now);
+                } else if !self.holds.holds(lane, now) {
+                    self.holds.hold_lane(lane, now);
+                }
+            }
+            if self.holds.holds(lane, now) {
+                return Ok(());
+            }
+            events.retain(|event| !blocked.contains(&event.subject));
         }
         Ok(())
     }
@@ -89,49 +105,52 @@ impl Relay {
         done
     }
 
-    /// Publishes refused commands until none is left or one fails. They need no lease: a repeat has the same id.
-    pub(super) async fn rejected(&self, report: &mut RelayReport) -> Result<(), StoreError> {
-        let names = names(&self.bus);
-        while !self.shutdown.is_cancelled() {
-            let waiting = self.store.unpublished_rejected(REJECTED_BATCH).await?;
-            if waiting.is_empty() {
-                return Ok(());
-            }
-            let max = self.bus.max_payload();
-            let (ids, messages): (Vec<_>, Vec<_>) = waiting
-                .into_iter()
-                .map(|it| (it.id.clone(), rejected_message(it).to_message(&names, max)))
-                .unzip();
-            let count = ids.len();
-            let mut published = Vec::with_capacity(count);
-            for (id, result) in ids.into_iter().zip(self.bus.publish_window(messages).await) {
-                match result {
-                    Ok(_) => published.push(id),
-                    Err(why) => {
-                        report.failed += 1;
-                        tracing::warn!(id, %why, "a refused command is not published yet");
-                    }
+    /// Publishes the oldest refused commands; true when there may be more. They need no lease: a repeat has the same id.
+    pub(super) async fn rejected(&mut self, report: &mut RelayReport) -> Result<bool, StoreError> {
+        let waiting = self.store.unpublished_rejected(REJECTED_BATCH).await?;
+        let (names, max, count) = (names(&self.bus), self.bus.max_payload(), waiting.len());
+        let (ids, messages): (Vec<_>, Vec<_>) = waiting
+            .into_iter()
+            .map(|it| (it.id.clone(), rejected_message(it).to_message(&names, max)))
+            .unzip();
+        let mut published = Vec::with_capacity(count);
+        for (id, result) in ids.into_iter().zip(self.bus.publish_window(messages).await) {
+            match result {
+                Ok(_) => published.push(id),
+                Err(why) => {
+                    report.failed += 1;
+                    tracing::warn!(id, %why, "a refused command is not published yet");
                 }
             }
-            if !published.is_empty() {
-                self.store.mark_rejected_published(&published, (self.clock)()).await?;
-                report.rejected += published.len();
-            }
-            if published.len() < count {
-                return Ok(());
-            }
         }
-        Ok(())
+        if !published.is_empty() {
+            self.store.mark_rejected_published(&published, (self.clock)()).await?;
+            report.rejected += published.len();
+        }
+        if published.len() < count {
+            self.holds.hold_lane(Lane::Rejected, (self.clock)());
+            return Ok(false);
+        }
+        self.holds.free_lane(Lane::Rejected);
+        Ok(count >= REJECTED_BATCH as usize)
     }
 }
 
-/// The first event of each subject, and the rest; those of blocked subjects are left out.
-fn next_window(events: Vec<OutboxEvent>, blocked: &HashSet<String>) -> (Vec<OutboxEvent>, Vec<OutboxEvent>) {
+/// The first event of each subject, and the rest.
+fn next_window(events: Vec<OutboxEvent>) -> (Vec<OutboxEvent>, Vec<OutboxEvent>) {
     let mut subjects = HashSet::with_capacity(events.len());
-    events
-        .into_iter()
-        .filter(|event| !blocked.contains(&event.subject))
-        .partition(|event| subjects.insert(event.subject.clone()))
+    events.into_iter().partition(|event| subjects.insert(event.subject.clone()))
+}
+
+/// Whether the failure says something about this event rather than about its stream.
+const fn is_its_own(why: &PublishError) -> bool {
+    match why {
+        PublishError::TooLarge { .. } | PublishError::Failed(_) => true,
+        PublishError::NotConnected
+        | PublishError::NoStream(_)
+        | PublishError::Timeout(_)
+        | PublishError::Refused { .. } => false,
+    }
 }
 
 fn failed(event: &OutboxEvent, why: &PublishError, report: &mut RelayReport) {
@@ -148,7 +167,6 @@ fn names(bus: &Bus) -> Names {
 }
 
 fn message(event: &OutboxEvent, names: &Names) -> Result<Outgoing, PublishError> {
-    let data = RawValue::from_string(event.data.to_string());
     let out = EventOut {
         id: event.id.clone(),
         workspace: event.workspace.clone(),
@@ -158,7 +176,7 @@ fn message(event: &OutboxEvent, names: &Names) -> Result<Outgoing, PublishError>
         sequence: event.version,
         ordinal: event.ordinal,
         livemode: event.livemode,
-        data: data.map_err(|error| PublishError::Failed(error.to_string()))?,
+        data: event.data.clone(),
         traceparent: event.traceparent.clone(),
     };
     out.to_message(names).map_err(|error| PublishError::Failed(error.to_string()))
@@ -181,7 +199,7 @@ fn rejected_message(rejected: OutboxRejected) -> Rejected {
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
-    use serde_json::Value;
+    use serde_json::value::RawValue;
 
     use super::*;
 
@@ -196,7 +214,7 @@ mod tests {
             version: position,
             ordinal: 0,
             occurred_at: DateTime::UNIX_EPOCH,
-            data: Value::Null,
+            data: RawValue::NULL.to_owned(),
             traceparent: None,
         }
     }
@@ -208,16 +226,9 @@ mod tests {
     #[test]
     fn a_window_holds_the_first_event_of_each_subject() {
         let events = vec![event(1, "a"), event(2, "a"), event(3, "b"), event(4, "a"), event(5, "c")];
-        let (window, rest) = next_window(events, &HashSet::new());
+        let (window, rest) = next_window(events);
         assert_eq!((positions(&window), positions(&rest)), (vec![1, 3, 5], vec![2, 4]));
-        let (window, rest) = next_window(rest, &HashSet::new());
+        let (window, rest) = next_window(rest);
         assert_eq!((positions(&window), positions(&rest)), (vec![2], vec![4]));
-    }
-
-    #[test]
-    fn what_comes_after_a_failed_event_of_its_subject_waits() {
-        let blocked = HashSet::from(["a".to_owned()]);
-        let (window, rest) = next_window(vec![event(2, "a"), event(3, "b"), event(4, "a")], &blocked);
-        assert_eq!((positions(&window), positions(&rest)), (vec![3], vec![]));
     }
 }

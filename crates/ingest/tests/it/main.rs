@@ -10,6 +10,7 @@ mod intake;
 mod keys;
 mod lists;
 mod logs;
+mod outbox;
 mod records;
 mod refusals;
 mod relay;

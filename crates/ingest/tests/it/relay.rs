@@ -1,12 +1,6 @@
 //! From the outbox to NATS, whatever fails on the way.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{collections::HashMap, sync::Arc};
 
 use axum::body::Body;
 use chrono::TimeDelta;
@@ -26,18 +20,16 @@ on_both_engines! {
     events_come_out_as_cloud_events,
     nothing_is_lost_while_nats_is_killed_and_comes_back,
     first_publications_are_in_order_under_eight_updaters,
-    a_crash_before_the_mark_is_a_repeat_with_the_same_id,
-    without_a_stream_events_stay_pending,
     two_relays_publish_each_event_once,
     another_relay_takes_over_when_the_lease_ends,
 }
 
-async fn patch(app: &TestApp, id: &Value, notes: &str) {
+pub(crate) async fn patch(app: &TestApp, id: &Value, notes: &str) {
     app.patch(&format!("onboardings/{}", id.as_str().unwrap()), json!({"notes": notes})).await.ok();
 }
 
 /// Version and ordinal of each event, by subject, in the order of the messages; repeats left out.
-fn firsts(events: &[Stored]) -> HashMap<String, Vec<(i64, i64)>> {
+pub(crate) fn firsts(events: &[Stored]) -> HashMap<String, Vec<(i64, i64)>> {
     let mut subjects: HashMap<String, Vec<(i64, i64)>> = HashMap::new();
     for event in events {
         let event = event.json();
@@ -51,7 +43,7 @@ fn firsts(events: &[Stored]) -> HashMap<String, Vec<(i64, i64)>> {
     subjects
 }
 
-fn assert_in_order(events: &[Stored]) {
+pub(crate) fn assert_in_order(events: &[Stored]) {
     for (subject, places) in firsts(events) {
         let mut sorted = places.clone();
         sorted.sort_unstable();
@@ -144,55 +136,6 @@ async fn first_publications_are_in_order_under_eight_updaters(app: &TestApp) {
             firsts(&events)[id.as_str().unwrap()].iter().map(|(version, _)| *version).collect();
         assert_eq!(versions, (1..=41).collect::<Vec<_>>(), "without a gap");
     }
-}
-
-async fn a_crash_before_the_mark_is_a_repeat_with_the_same_id(app: &TestApp) {
-    skip_without_servers!();
-    let wire = Wire::new().await;
-    app.onboarding().await;
-    // The clock is asked for the third time when the acknowledged events are to be marked.
-    let (asked, clock) = (AtomicUsize::new(0), wire.clock.as_fn());
-    let deadly = Arc::new(move || {
-        assert!(asked.fetch_add(1, Ordering::SeqCst) < 2, "the process dies here");
-        clock()
-    });
-    let mut dying = Relay::new(app.store.clone(), Bus::Nats(wire.nats.clone()), deadly);
-    assert!(tokio::spawn(async move { dying.pass().await }).await.unwrap_err().is_panic());
-    assert_eq!(wire.count("USHER_EVENTS").await, 2, "it had published");
-    assert_eq!(app.store.outbox_backlog().await.unwrap().0, 2, "and had not marked");
-
-    wire.clock.advance(TimeDelta::seconds(16));
-    let report = wire.relay(app).pass().await.unwrap();
-    assert_eq!(report, RelayReport { published: 2, repeated: 2, ..RelayReport::default() });
-    assert_eq!(wire.count("USHER_EVENTS").await, 2);
-    assert_eq!(app.store.outbox_backlog().await.unwrap().0, 0);
-}
-
-async fn without_a_stream_events_stay_pending(app: &TestApp) {
-    skip_without_servers!();
-    let wire = Wire::new().await;
-    let id = app.onboarding().await["id"].clone();
-    patch(app, &id, "one").await;
-    patch(app, &id, "two").await;
-    wire.api("STREAM.DELETE.USHER_EVENTS", json!({})).await;
-    let mut relay = wire.relay(app);
-    // Of each subject only the first is tried; the others wait for it.
-    assert_eq!(relay.pass().await.unwrap(), RelayReport { failed: 2, ..RelayReport::default() });
-    assert_eq!(app.store.outbox_backlog().await.unwrap().0, 4);
-    wire.nats.ensure_streams().await.unwrap();
-    assert_eq!(relay.pass().await.unwrap(), RelayReport { published: 4, ..RelayReport::default() });
-    assert_in_order(&wire.events().await);
-
-    // One stream that refuses does not hold the others up.
-    wire.api("STREAM.DELETE.USHER_TEST_EVENTS", json!({})).await;
-    let test = TestApp::request_with(&app.test, "POST", "users").header("content-type", "application/json");
-    let body = json!({"name": "Ada", "email": "ada@example.com"}).to_string();
-    assert_eq!(app.send(test.body(Body::from(body)).unwrap()).await.status, 201);
-    patch(app, &id, "three").await;
-    assert_eq!(
-        relay.pass().await.unwrap(),
-        RelayReport { published: 1, failed: 1, ..RelayReport::default() }
-    );
 }
 
 async fn two_relays_publish_each_event_once(app: &TestApp) {

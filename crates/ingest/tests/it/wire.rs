@@ -82,8 +82,15 @@ impl Wire {
                 notify.notify_one();
             }),
         );
+        // What failed is tried again after a while: this one's clock goes on by itself.
+        let (began, shown) = (tokio::time::Instant::now(), self.clock.as_fn());
+        let relay = Relay::new(
+            app.store.clone(),
+            Bus::Nats(self.nats.clone()),
+            Arc::new(move || shown() + began.elapsed()),
+        );
         let parts = vec![
-            tokio::spawn(self.relay(app).run(shutdown.clone(), Arc::clone(&wake))),
+            tokio::spawn(relay.run(shutdown.clone(), Arc::clone(&wake))),
             tokio::spawn(intake.run(shutdown.clone())),
         ];
         Work { wake, shutdown, parts }

@@ -1,8 +1,8 @@
 //! A row of either engine. A value that cannot be read is named by its column.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use serde_json::Value;
-use sqlx::{Row as _, postgres::PgRow, sqlite::SqliteRow};
+use serde_json::{Value, value::RawValue};
+use sqlx::{Row as _, postgres::PgRow, sqlite::SqliteRow, types::Json};
 
 use crate::error::StoreError;
 
@@ -96,6 +96,18 @@ impl Row {
 
     pub(crate) fn json(&self, column: &'static str) -> Result<Value, StoreError> {
         self.opt_json(column)?.ok_or_else(|| StoreError::decode(column, "is null".into()))
+    }
+
+    /// The text of a JSON document, as it is.
+    pub(crate) fn json_text(&self, column: &'static str) -> Result<Box<RawValue>, StoreError> {
+        match self {
+            Self::Postgres(row) => row
+                .try_get::<Json<Box<RawValue>>, _>(column)
+                .map(|Json(text)| text)
+                .map_err(|error| StoreError::decode(column, error.to_string())),
+            Self::Sqlite(_) => RawValue::from_string(self.text(column)?)
+                .map_err(|error| StoreError::decode(column, error.to_string())),
+        }
     }
 
     /// A JSON document of a known shape.

@@ -16,6 +16,7 @@ contracts!(
     a_shard_is_leased_to_one_relay_and_taken_over_when_it_dies,
     what_is_marked_is_not_published_again,
     a_refused_command_is_kept_once_with_its_bytes,
+    held_subjects_and_the_other_kind_of_records_are_left_out,
 );
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -37,7 +38,7 @@ async fn positions_order_the_events_of_a_subject(bed: Bed) -> anyhow::Result<()>
     let shards = bed.store.lease_shards(None, now(), LEASE).await?.shards;
     let mut versions: HashMap<String, i64> = HashMap::new();
     let (mut last, mut count) = (0, 0);
-    for event in bed.store.unpublished(&shards, 1_000).await? {
+    for event in bed.store.unpublished(true, &shards, &[], 1_000).await? {
         assert!(event.position > last, "in order of position");
         assert_eq!(event.workspace, "acme");
         last = event.position;
@@ -81,7 +82,7 @@ async fn what_is_marked_is_not_published_again(bed: Bed) -> anyhow::Result<()> {
     let shards: Vec<i64> = (0..16).collect();
     let mut published = Vec::new();
     loop {
-        let events = bed.store.unpublished(&shards, 6).await?;
+        let events = bed.store.unpublished(true, &shards, &[], 6).await?;
         if events.is_empty() {
             break;
         }
@@ -96,7 +97,7 @@ async fn what_is_marked_is_not_published_again(bed: Bed) -> anyhow::Result<()> {
     assert_eq!(published.len(), 21);
     assert_eq!(bed.store.outbox_backlog().await?, (0, None));
     bed.store.mark_published(&[], now()).await?;
-    assert_eq!(bed.store.unpublished(&[], 10).await?, []);
+    assert!(bed.store.unpublished(true, &[], &[], 10).await?.is_empty());
     Ok(())
 }
 
@@ -125,36 +126,73 @@ async fn a_refused_command_is_kept_once_with_its_bytes(bed: Bed) -> anyhow::Resu
     assert_eq!(kept.what.headers, [("ce-id".into(), "1\u{fffd}".into()), ("ce-id".into(), "2".to_owned())]);
     assert_eq!(bed.store.rejected_by_id(&kept.id).await?.as_ref(), Some(&kept));
     assert_eq!(bed.store.unpublished_rejected(10).await?.len(), 2);
+    assert!(bed.store.outbox_waits().await?);
     bed.store.mark_rejected_published(std::slice::from_ref(&kept.id), now()).await?;
     assert_eq!(bed.store.unpublished_rejected(10).await?.len(), 1);
     assert_eq!(bed.store.rejected_by_id(&kept.id).await?.unwrap().published_at, Some(now()));
     Ok(())
 }
 
-/// A transaction takes its numbers, then another one takes later ones and commits first; a relay publishes those.
+/// The store writes both. The first is held at its commit, when it has its numbers: the second takes later ones, commits
+/// and is published; then the first one follows.
 #[tokio::test]
-async fn events_that_commit_in_the_other_order_than_they_took_their_numbers_both_go_out() -> anyhow::Result<()>
-{
+async fn transactions_that_commit_in_the_other_order_than_they_took_their_numbers_both_events_go_out()
+-> anyhow::Result<()> {
     usher_testkit::skip_without_servers!(Ok(()));
     let bed = Bed::postgres().await?;
-    let event = |id: &str| {
-        format!(
-            "INSERT INTO events (id, workspace_id, livemode, kind, subject_id, subject_version, ordinal, occurred_at, data, shard)
-             VALUES ('{id}', '{}', TRUE, 'customer.created', '{id}', 1, 0, now(), '{{}}', 3)",
-            bed.workspace
-        )
-    };
-    let mut slow = PgConnection::connect(&bed.url).await?;
-    let mut slow = slow.begin().await?;
-    sqlx::raw_sql(sqlx::AssertSqlSafe(event("slow"))).execute(&mut *slow).await?;
-    bed.execute(&event("fast")).await?;
+    let ids = bed.many(2, |_| None).await?;
     let shards: Vec<i64> = (0..16).collect();
-    let first = bed.store.unpublished(&shards, 10).await?;
-    assert_eq!(first.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["fast"]);
+    let waiting = async || bed.store.unpublished(true, &shards, &[], 100).await;
+    let old: Vec<_> = waiting().await?.iter().map(|it| it.position).collect();
+    bed.store.mark_published(&old, now()).await?;
+    bed.execute(
+        "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS
+         $$ BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN NULL; END $$;
+         CREATE CONSTRAINT TRIGGER hold AFTER INSERT ON events DEFERRABLE INITIALLY DEFERRED
+         FOR EACH ROW WHEN (NEW.data::text LIKE '%slow%') EXECUTE FUNCTION hold();",
+    )
+    .await?;
+    let mut gate = PgConnection::connect(&bed.url).await?;
+    sqlx::raw_sql("SELECT pg_advisory_lock(42)").execute(&mut gate).await?;
+
+    let slow = bed.request(notes("slow"), Some(&ids[0].to_text()));
+    let slow = tokio::spawn({
+        let store = bed.store.clone();
+        async move { store.apply(slow, now()).await }
+    });
+    let at_the_gate =
+        "SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted";
+    while bed.number(at_the_gate).await? == 0 {
+        anyhow::ensure!(!slow.is_finished(), "it did not wait");
+        tokio::task::yield_now().await;
+    }
+    let fast = bed.request(notes("fast"), Some(&ids[1].to_text()));
+    bed.another().await?.apply(fast, now()).await?;
+    let first = waiting().await?;
+    assert_eq!(first.iter().map(|it| it.subject.as_str()).collect::<Vec<_>>(), [ids[1].to_text()]);
     bed.store.mark_published(&[first[0].position], now()).await?;
-    slow.commit().await?;
-    let second = bed.store.unpublished(&shards, 10).await?;
-    assert_eq!(second.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["slow"]);
-    assert!(second[0].position < first[0].position);
+
+    sqlx::raw_sql("SELECT pg_advisory_unlock(42)").execute(&mut gate).await?;
+    slow.await??;
+    let second = waiting().await?;
+    assert_eq!(second.iter().map(|it| it.subject.as_str()).collect::<Vec<_>>(), [ids[0].to_text()]);
+    assert!(second[0].position < first[0].position, "it took its number first");
+    Ok(())
+}
+
+async fn held_subjects_and_the_other_kind_of_records_are_left_out(bed: Bed) -> anyhow::Result<()> {
+    let ids = bed.many(3, |_| None).await?;
+    let shards: Vec<i64> = (0..16).collect();
+    let held = [ids[0].to_text(), ids[2].to_text()];
+    let found = bed.store.unpublished(true, &shards, &held, 10).await?;
+    let subjects: Vec<_> = found.iter().map(|it| it.subject.as_str()).collect();
+    assert!(subjects.contains(&ids[1].to_text().as_str()), "{subjects:?}");
+    assert!(!subjects.iter().any(|it| held.contains(&(*it).to_owned())), "{subjects:?}");
+    assert!(bed.store.unpublished(false, &shards, &[], 10).await?.is_empty());
+    assert!(bed.store.outbox_waits().await?);
+    let all: Vec<_> =
+        bed.store.unpublished(true, &shards, &[], 10).await?.iter().map(|it| it.position).collect();
+    bed.store.mark_published(&all, now()).await?;
+    assert!(!bed.store.outbox_waits().await?);
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! Stories about the real binary, told from outside: HTTP, NATS, mail, Slack, signals.
 
+mod chaos;
 mod commands;
 mod embedded;
 mod foreign;
 mod preview;
 mod service;
 mod simulate;
+mod shutdown;
 mod split;
