@@ -241,7 +241,9 @@ impl World {
         Ok(Store::connect(&self.url, 2).await?)
     }
 
-    /// Waits until nothing is under way any more: no command in the stream, nothing unacknowledged, an empty outbox.
+    /// Waits until nothing is under way any more: no command that is not delivered or not acknowledged, an empty outbox.
+    /// The number of messages in the stream says less: a nats-server 2.9 that was killed may bring back some that were
+    /// acknowledged. Nobody gets them again.
     pub(super) async fn until_quiet(&self) -> anyhow::Result<Duration> {
         let (started, store, client) = (Instant::now(), self.store().await?, self.client().await?);
         let mut last = String::new();
@@ -249,12 +251,10 @@ impl World {
             let mut ticks = tokio::time::interval(Duration::from_millis(250));
             loop {
                 ticks.tick().await;
-                let stream = ask(&client, "STREAM.INFO.USHER_COMMANDS", &json!({})).await?;
                 let consumer = ask(&client, "CONSUMER.INFO.USHER_COMMANDS.usher-intake", &json!({})).await?;
                 let (events, _) = store.outbox_backlog().await?;
-                let left =
-                    [&stream["state"]["messages"], &consumer["num_pending"], &consumer["num_ack_pending"]];
-                last = format!("messages, pending, unacknowledged: {left:?}; outbox: {events}");
+                let left = [&consumer["num_pending"], &consumer["num_ack_pending"]];
+                last = format!("pending, unacknowledged: {left:?}; outbox: {events}");
                 if left.iter().all(|it| **it == json!(0)) && !store.outbox_waits().await? {
                     return anyhow::Ok(());
                 }
