@@ -6,6 +6,6 @@ mod embedded;
 mod foreign;
 mod preview;
 mod service;
-mod simulate;
 mod shutdown;
+mod simulate;
 mod split;

@@ -43,7 +43,7 @@ impl Fault {
     }
 }
 
-/// How it is said. One that is said twice keeps its source and id; a CloudEvent may change its form.
+/// How it is said. One that is said twice keeps its source and id; a `CloudEvent` may change its form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Plain,

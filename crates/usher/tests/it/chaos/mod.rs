@@ -40,7 +40,7 @@ impl Size {
     }
 }
 
-/// Reproducible numbers (SplitMix64).
+/// Reproducible numbers (`SplitMix64`).
 #[derive(Clone)]
 struct Dice(u64);
 
@@ -77,7 +77,7 @@ async fn chaos(engine: Engine, size: Size) -> anyhow::Result<()> {
         load.order.len()
     );
     let started = Instant::now();
-    let kills = world.kill_while(load.publish(&world.nats.url(), size.time), &mut dice).await?;
+    let kills = world.kill_while(Box::pin(load.publish(&world.nats.url(), size.time)), &mut dice).await?;
     let published = started.elapsed();
     world.all_up().await?;
     let quiet = world.until_quiet().await?;
@@ -94,11 +94,11 @@ async fn chaos(engine: Engine, size: Size) -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_of_each_role_on_postgres_and_nats_all_killed_at_random() -> anyhow::Result<()> {
     usher_testkit::skip_without_servers!(Ok(()));
-    chaos(Engine::Split, Size::from_env(1_000, 10)?).await
+    Box::pin(chaos(Engine::Split, Size::from_env(1_000, 10)?)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_process_on_sqlite_and_nats_killed_at_random() -> anyhow::Result<()> {
     usher_testkit::skip_without_servers!(Ok(()));
-    chaos(Engine::Embedded, Size::from_env(1_000, 10)?).await
+    Box::pin(chaos(Engine::Embedded, Size::from_env(1_000, 10)?)).await
 }
