@@ -22,7 +22,8 @@ impl Relay {
             self.store.mark_published(&acknowledged, (self.clock)()).await?;
             report.published += acknowledged.len();
         }
-        result.map(|()| full && !acknowledged.is_empty())
+        // Also when nothing got through: what failed is held and left out of the next claim.
+        result.map(|()| full)
     }
 
     async fn windows(
@@ -63,7 +64,7 @@ impl Relay {
                 failed(&event, &why, report);
                 blocked.insert(event.subject.clone());
                 // Where others get through, or where no waiting helps, it is about this one.
-                if some || is_its_own(&why) {
+                if some || why.is_permanent() {
                     self.holds.hold_subject(event.subject, now);
                 } else if !self.holds.holds(lane, now) {
                     self.holds.hold_lane(lane, now);
@@ -140,17 +141,6 @@ impl Relay {
 fn next_window(events: Vec<OutboxEvent>) -> (Vec<OutboxEvent>, Vec<OutboxEvent>) {
     let mut subjects = HashSet::with_capacity(events.len());
     events.into_iter().partition(|event| subjects.insert(event.subject.clone()))
-}
-
-/// Whether the failure says something about this event rather than about its stream.
-const fn is_its_own(why: &PublishError) -> bool {
-    match why {
-        PublishError::TooLarge { .. } | PublishError::Failed(_) => true,
-        PublishError::NotConnected
-        | PublishError::NoStream(_)
-        | PublishError::Timeout(_)
-        | PublishError::Refused { .. } => false,
-    }
 }
 
 fn failed(event: &OutboxEvent, why: &PublishError, report: &mut RelayReport) {
