@@ -3,7 +3,10 @@
 mod commands;
 mod embedded;
 mod foreign;
+mod nats;
 mod preview;
+mod rejected;
 mod service;
 mod simulate;
 mod split;
+mod upstream;
