@@ -1,5 +1,6 @@
 //! The way in: what upstream systems ask for, read, checked for form, and handed to the store.
 
+pub mod asyncapi;
 pub mod body;
 pub mod http;
 pub mod intake;

@@ -13,6 +13,7 @@ pub mod customer;
 pub mod decide;
 pub mod event;
 pub mod id;
+pub mod json;
 pub mod limits;
 pub mod measure;
 pub mod onboarding;

@@ -1,7 +1,7 @@
 //! Dead letters: commands over NATS that were refused, kept with their bytes and the reason. (The inbox itself, the ids
 //! of handled messages, is written by apply.)
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use crate::{
@@ -14,7 +14,21 @@ macro_rules! rejected_where {
     ($rest:literal) => {
         concat!(
             "SELECT id, workspace, command, subject, source, message_id, headers, payload, code, message, field, attempts, \
-             rejected_at, published_at, replayed_at FROM rejected ",
+             rejected_at, published_at, replayed_at, replay_outcome, replay_message FROM rejected ",
+            $rest
+        )
+    };
+}
+/// What a [`RejectedFilter`] says, as the arguments 1 to 7.
+macro_rules! chosen {
+    ($rest:literal) => {
+        concat!(
+            "WHERE rejected_at >= $1 AND rejected_at < $2 AND ($3 = '' OR workspace = $3) AND ($4 = '' OR command = $4)
+              AND ($5 = '' OR code = $5) AND ($6 = '' OR source = $6)
+              AND ($7 = '' OR ($7 = 'no' AND replay_outcome IS NULL)
+                   OR ($7 = 'refused' AND replay_outcome = 'refused')
+                   OR ($7 = 'yes' AND replay_outcome <> 'refused')
+                   OR ($7 = 'open' AND (replay_outcome IS NULL OR replay_outcome = 'refused'))) ",
             $rest
         )
     };
@@ -26,12 +40,17 @@ statements! {
               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
               ON CONFLICT (workspace, source, message_id, body_hash) DO NOTHING";
     UNPUBLISHED = rejected_where!("WHERE published_at IS NULL ORDER BY rejected_at, id LIMIT $1");
-    NEWEST = rejected_where!("ORDER BY rejected_at DESC, id DESC LIMIT $1");
+    NEWEST = concat!(rejected_where!(""), chosen!("ORDER BY rejected_at DESC, id DESC LIMIT $8"));
+    OLDEST = concat!(rejected_where!(""), chosen!("AND (rejected_at, id) > ($8, $9) ORDER BY rejected_at, id LIMIT $10"));
+    COUNT = concat!("SELECT COUNT(*) AS rows FROM rejected ", chosen!(""));
     ONE = rejected_where!("WHERE id = $1");
     FORGET_INBOX = "DELETE FROM inbox WHERE (workspace_id, source, message_id) IN (
                         SELECT workspace_id, source, message_id FROM inbox WHERE received_at < $1 LIMIT $2)";
+    FORGET_SEQUENCES = "DELETE FROM source_sequences WHERE (workspace_id, source, subject_id) IN (
+                        SELECT workspace_id, source, subject_id FROM source_sequences WHERE updated_at < $1 LIMIT $2)";
     FORGET_ANSWERS = "DELETE FROM idempotency_keys WHERE (workspace_id, livemode, endpoint, key) IN (
                         SELECT workspace_id, livemode, endpoint, key FROM idempotency_keys WHERE created_at < $1 LIMIT $2)";
+    REPLAYED = "UPDATE rejected SET replayed_at = $2, replay_outcome = $3, replay_message = $4 WHERE id = $1";
     MARK = "UPDATE rejected SET published_at = $2 WHERE id {in:$1} AND published_at IS NULL";
 }
 
@@ -75,9 +94,74 @@ pub struct Rejected {
     pub rejected_at: DateTime<Utc>,
     /// When it was published to the rejected stream.
     pub published_at: Option<DateTime<Utc>>,
-    /// When it was replayed.
+    /// When it was replayed last.
     pub replayed_at: Option<DateTime<Utc>>,
+    /// What became of that: `committed`, `unchanged`, `duplicate`, `superseded` or `refused`.
+    pub replay_outcome: Option<String>,
+    /// Why it was refused again.
+    pub replay_message: Option<String>,
 }
+
+/// Which refused commands; the default is all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RejectedFilter {
+    /// Of the workspace that their subject names.
+    pub workspace: Option<String>,
+    /// With this command.
+    pub command: Option<String>,
+    /// Refused with this code.
+    pub code: Option<String>,
+    /// From this source.
+    pub source: Option<String>,
+    /// Rejected then or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Rejected before.
+    pub until: Option<DateTime<Utc>>,
+    /// By what became of their replay.
+    pub replay: Option<ReplayState>,
+}
+
+/// What became of a refused command's replay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplayState {
+    /// It was never replayed.
+    No,
+    /// It was replayed and accepted.
+    Yes,
+    /// It was replayed and refused again.
+    Refused,
+    /// Never replayed, or refused again: what is still to be seen to.
+    Open,
+}
+
+impl ReplayState {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Yes => "yes",
+            Self::Refused => "refused",
+            Self::Open => "open",
+        }
+    }
+}
+
+impl RejectedFilter {
+    fn args(&self) -> Vec<Arg> {
+        let text = |text: &Option<String>| Arg::text(text.as_deref().unwrap_or_default());
+        vec![
+            Arg::time(self.since.unwrap_or(DateTime::UNIX_EPOCH)),
+            Arg::time(self.until.unwrap_or(LAST)),
+            text(&self.workspace),
+            text(&self.command),
+            text(&self.code),
+            text(&self.source),
+            Arg::text(self.replay.map_or("", ReplayState::as_str)),
+        ]
+    }
+}
+
+/// The end of the year 9999, the last instant that both engines order as text.
+const LAST: DateTime<Utc> = DateTime::from_timestamp(253_402_300_799, 0).expect("within chrono's range");
 
 /// A refused command that is to be published.
 pub type OutboxRejected = Rejected;
@@ -102,6 +186,8 @@ fn read(row: &Row) -> Result<Rejected, StoreError> {
         rejected_at: row.time("rejected_at")?,
         published_at: row.opt_time("published_at")?,
         replayed_at: row.opt_time("replayed_at")?,
+        replay_outcome: row.opt_text("replay_outcome")?,
+        replay_message: row.opt_text("replay_message")?,
     })
 }
 
@@ -109,14 +195,15 @@ fn read(row: &Row) -> Result<Rejected, StoreError> {
 const SWEPT_AT_ONCE: i64 = 1_000;
 
 impl Store {
-    /// Forgets ids of messages handled before `inbox` and answers given before `answers`; how many rows.
+    /// Forgets ids and sequences of messages handled before `inbox` and answers given before `answers`; how many rows.
     pub async fn forget_repeats(
         &self,
         inbox: DateTime<Utc>,
         answers: DateTime<Utc>,
     ) -> Result<u64, StoreError> {
         let mut forgotten = 0;
-        for (stmt, before) in [(&FORGET_INBOX, inbox), (&FORGET_ANSWERS, answers)] {
+        for (stmt, before) in [(&FORGET_INBOX, inbox), (&FORGET_SEQUENCES, inbox), (&FORGET_ANSWERS, answers)]
+        {
             loop {
                 let rows = self.db().execute(stmt, vec![Arg::time(before), Arg::int(SWEPT_AT_ONCE)]).await?;
                 forgotten += rows;
@@ -131,7 +218,9 @@ impl Store {
     /// Keeps refused commands; one that is kept already stays as it is.
     pub async fn reject(&self, rejected: Vec<NewRejected>, now: DateTime<Utc>) -> Result<(), StoreError> {
         let mut tx = self.db().begin().await?;
-        for it in rejected {
+        // A batch has one instant; a microsecond each keeps its order, in which they are replayed.
+        for (nth, it) in (0..).zip(rejected) {
+            let now = now + TimeDelta::microseconds(nth);
             // Postgres text holds no NUL; headers and subjects of foreign clients may.
             let clean = |text: &str| text.replace('\0', "\u{fffd}");
             let headers: Vec<(String, String)> =
@@ -175,7 +264,49 @@ impl Store {
 
     /// The newest refused commands.
     pub async fn rejected(&self, limit: u32) -> Result<Vec<Rejected>, StoreError> {
-        self.db().all(&NEWEST, vec![Arg::int(limit.into())]).await?.iter().map(read).collect()
+        self.newest_rejected(&RejectedFilter::default(), limit).await
+    }
+
+    /// The newest of those that are chosen.
+    pub async fn newest_rejected(
+        &self,
+        filter: &RejectedFilter,
+        limit: u32,
+    ) -> Result<Vec<Rejected>, StoreError> {
+        let args = [filter.args(), vec![Arg::int(limit.into())]].concat();
+        self.db().all(&NEWEST, args).await?.iter().map(read).collect()
+    }
+
+    /// The oldest of those that are chosen, in the order in which they were refused; with `after` the ones behind it.
+    pub async fn oldest_rejected(
+        &self,
+        filter: &RejectedFilter,
+        after: Option<&Rejected>,
+        limit: u32,
+    ) -> Result<Vec<Rejected>, StoreError> {
+        let (at, id) = after.map_or((DateTime::UNIX_EPOCH, ""), |it| (it.rejected_at, it.id.as_str()));
+        let args = [filter.args(), vec![Arg::time(at), Arg::text(id), Arg::int(limit.into())]].concat();
+        self.db().all(&OLDEST, args).await?.iter().map(read).collect()
+    }
+
+    /// How many are chosen.
+    pub async fn count_rejected(&self, filter: &RejectedFilter) -> Result<u64, StoreError> {
+        let row = self.db().first(&COUNT, filter.args()).await?;
+        let rows = row.map(|row| row.int("rows")).transpose()?;
+        Ok(rows.and_then(|rows| u64::try_from(rows).ok()).unwrap_or_default())
+    }
+
+    /// Writes down what became of a replay: the outcome, and why it was refused again.
+    pub async fn mark_replayed(
+        &self,
+        id: &str,
+        outcome: &str,
+        message: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let message = message.map(|text| text.replace('\0', "\u{fffd}"));
+        let args = vec![Arg::text(id), Arg::time(now), Arg::text(outcome), Arg::Text(message)];
+        self.db().execute(&REPLAYED, args).await.map(drop)
     }
 
     /// One refused command.

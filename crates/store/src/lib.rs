@@ -30,7 +30,7 @@ pub use error::StoreError;
 #[cfg(feature = "seeded")]
 pub use ids::seeded::seed;
 pub use ids::{mint, random};
-pub use inbox::{NewRejected, OutboxRejected, Rejected};
+pub use inbox::{NewRejected, OutboxRejected, Rejected, RejectedFilter, ReplayState};
 pub use keys::{ApiKey, NewKey};
 pub use outbox::{OutboxEvent, ShardLease};
 pub use reads::{BadCursor, Cursor, ListFilter, Listed, Page, TimelineRow};

@@ -11,6 +11,7 @@ use crate::{
 const STATEMENTS: &[&[&Stmt]] = &[
     apply::LOAD,
     apply::SEEN,
+    apply::SEQUENCES,
     bootstrap::STATEMENTS,
     counters::STATEMENTS,
     deliveries::CLAIM,
@@ -31,6 +32,7 @@ const STATEMENTS: &[&[&Stmt]] = &[
 const BULKS: &[&[&Bulk]] = &[
     apply::ROWS,
     apply::SEEN_BULKS,
+    apply::SEQUENCE_BULKS,
     deliveries::BULKS,
     deliveries::CLAIM_BULKS,
     deliveries::FINISH_BULKS,
@@ -103,7 +105,7 @@ fn every_module_with_statements_is_listed() -> anyhow::Result<()> {
 }
 
 /// Tables that grow with the use of the service, and their aliases in statements.
-const LARGE: [&str; 18] = [
+const LARGE: [&str; 19] = [
     "contacts",
     "t",
     "templates",
@@ -122,6 +124,7 @@ const LARGE: [&str; 18] = [
     "reminder_requests",
     "r",
     "rejected",
+    "source_sequences",
 ];
 
 /// SQLite tells the plan of a statement without its arguments. The indexes are the same on both engines.

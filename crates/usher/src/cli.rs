@@ -1,5 +1,6 @@
 //! The command line. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
+mod rejected;
 mod values;
 
 use std::path::PathBuf;
@@ -7,6 +8,8 @@ use std::path::PathBuf;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc, Weekday};
 use clap::{Args, Parser, Subcommand};
 use usher_lifecycle::reminder::Zone;
+
+pub(crate) use self::rejected::{Rejected, Replayed, Which};
 
 /// Runs customer onboardings: takes them in, moves them through phases, tells everyone, reminds the people responsible.
 ///
@@ -66,6 +69,11 @@ pub(crate) enum Command {
     Reminders(Reminders),
     /// Shows what would be sent to whom in the days to come; writes and sends nothing
     Simulate(Simulate),
+    /// Works through commands from NATS that were refused
+    #[command(subcommand)]
+    Rejected(Rejected),
+    /// Prints the `AsyncAPI` 3.0 document of everything that goes over NATS
+    Asyncapi,
     /// Shows and checks the configuration
     #[command(subcommand)]
     Config(Config),

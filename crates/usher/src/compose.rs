@@ -1,21 +1,13 @@
 //! Composition: which parts a role has, how they wake each other, and in which order they end.
 
-use std::{
-    net::SocketAddr,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use chrono::TimeDelta;
 use secrecy::ExposeSecret as _;
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-use usher_bus::Bus;
+use usher_bus::{Bus, Nats};
 use usher_ingest::{
     http::{App, Health, Readiness, router, serve},
     intake::Intake,
@@ -121,13 +113,13 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
         });
     }
     let mut listening = None;
-    let streams_exist = Arc::new(AtomicBool::new(false));
+    let streams = nats::Streams::default();
     if let Some((listener, address)) = listener {
         let app = App {
             store: store.clone(),
             clock: Arc::clone(&clock),
             wake: Arc::clone(&wake),
-            ready: readiness(&bus, &streams_exist),
+            ready: readiness(&bus, &streams),
             channels: messages::configured(config),
             body_limit: config.http.body_limit_bytes,
         };
@@ -150,7 +142,7 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
     if let Some(nats) = bus.nats() {
         let intake =
             roles.takes_in().then(|| Intake::new(store.clone(), nats.clone(), Arc::clone(&clock), wake));
-        let nats = NatsPart { nats: nats.clone(), streams_exist, address_file: address_file.clone() };
+        let nats = NatsPart { nats: nats.clone(), streams, address_file: address_file.clone() };
         parts.spawn(nats.run(intake, shutdown.clone()));
     } else if let Some((path, address)) = &address_file {
         write_address(path, *address);
@@ -290,13 +282,15 @@ fn waker(bus: &Bus, shutdown: &CancellationToken) -> (Arc<Notify>, Arc<dyn Fn() 
     (events, Arc::new(wake))
 }
 
-fn readiness(bus: &Bus, streams_exist: &Arc<AtomicBool>) -> Arc<dyn Fn() -> Readiness + Send + Sync> {
-    let (bus, streams_exist) = (bus.clone(), Arc::clone(streams_exist));
+fn readiness(bus: &Bus, streams: &nats::Streams) -> Arc<dyn Fn() -> Readiness + Send + Sync> {
+    let (bus, streams) = (bus.clone(), streams.clone());
     Arc::new(move || {
         let health = if !bus.is_connected() {
-            Health::Degraded("NATS is away; events wait in the outbox".into())
-        } else if bus.nats().is_some() && !streams_exist.load(Ordering::Relaxed) {
-            Health::Degraded("the streams on NATS are not there yet; events wait in the outbox".into())
+            let cause = bus.nats().and_then(Nats::trouble);
+            let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+            Health::Degraded(format!("NATS is away{cause}; events wait in the outbox"))
+        } else if let Some(cause) = bus.nats().and_then(|_| streams.missing()) {
+            Health::Degraded(format!("NATS is not ready: {cause}; events wait in the outbox"))
         } else {
             Health::Ok
         };

@@ -3,10 +3,7 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -25,7 +22,6 @@ const NATS_PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) async fn bus(config: &Config) -> anyhow::Result<Bus> {
     let Some(url) = &config.nats.url else { return Ok(Bus::Local(Local::new())) };
     let nats = &config.nats;
-    let days = |days: u32| Duration::from_secs(u64::from(days) * 86_400);
     let read =
         |path: &Path| std::fs::read_to_string(path).map(|text| SecretString::from(text.trim().to_owned()));
     let credentials = match (&nats.user, &nats.password, &nats.token, &nats.nkey_file, &nats.credentials_file)
@@ -39,37 +35,55 @@ pub(crate) async fn bus(config: &Config) -> anyhow::Result<Bus> {
         _ => Credentials::None,
     };
     let settings = Settings {
-        names: Names::new(&nats.prefix, &nats.stream_prefix).context("nats.prefix or nats.stream_prefix")?,
         credentials,
-        tls: Tls { required: nats.tls_required, ca_file: nats.tls_ca_file.clone(), client_certificate: None },
+        tls: Tls {
+            required: nats.tls_required,
+            ca_file: nats.tls_ca_file.clone(),
+            client_certificate: nats.tls_certificate_file.clone().zip(nats.tls_key_file.clone()),
+        },
+        servers: Settings::new(url.expose_secret()).servers,
+        retry_on_initial_connect: true,
+        ..described(config)?
+    };
+    Ok(Bus::Nats(Nats::connect(settings).await.context("NATS (nats.url)")?))
+}
+
+/// What is wanted of NATS, wherever it is: names, streams and their ages.
+pub(crate) fn described(config: &Config) -> anyhow::Result<Settings> {
+    let nats = &config.nats;
+    let days = |days: u32| Duration::from_secs(u64::from(days) * 86_400);
+    Ok(Settings {
+        names: Names::new(&nats.prefix, &nats.stream_prefix).context("nats.prefix or nats.stream_prefix")?,
         replicas: nats.replicas,
         ages: Ages {
             events: days(nats.events_max_age_days),
             commands: days(nats.commands_max_age_days),
             rejected: days(nats.rejected_max_age_days),
         },
-        retry_on_initial_connect: true,
-        ..Settings::new(url.expose_secret())
-    };
-    Ok(Bus::Nats(Nats::connect(settings).await.context("NATS (nats.url)")?))
+        ..Settings::new("nats://localhost:4222")
+    })
 }
 
 /// What needs NATS: the streams, then the address file, then the intake. While NATS is away the API answers all the same.
 pub(crate) struct NatsPart {
     pub(crate) nats: Nats,
-    pub(crate) streams_exist: Arc<AtomicBool>,
+    pub(crate) streams: Streams,
     pub(crate) address_file: Option<(PathBuf, SocketAddr)>,
 }
 
 impl NatsPart {
     pub(crate) async fn run(self, intake: Option<Intake>, shutdown: CancellationToken) -> anyhow::Result<()> {
         let write = || self.address_file.iter().for_each(|(path, address)| write_address(path, *address));
-        let mut ready = Box::pin(streams(self.nats.clone(), shutdown.clone()));
+        let mut ready = Box::pin(streams(self.nats.clone(), self.streams.clone(), shutdown.clone()));
         let mut written = false;
         let made = tokio::select! {
             made = &mut ready => made,
             () = tokio::time::sleep(NATS_PATIENCE) => {
-                tracing::warn!("NATS (nats.url) is away; the API answers all the same, and events wait in the outbox");
+                let cause = self.streams.missing().unwrap_or_default();
+                tracing::warn!(
+                    cause,
+                    "NATS (nats.url) is not ready; the API answers all the same, and events wait in the outbox"
+                );
                 write();
                 written = true;
                 ready.await
@@ -77,7 +91,7 @@ impl NatsPart {
         };
         // Going on with streams that are not ours would fill the outbox unseen.
         made.context("a stream on NATS is not what this configuration asks for; change one of them")?;
-        self.streams_exist.store(true, Ordering::Relaxed);
+        self.streams.tell(None);
         if !written {
             write();
         }
@@ -89,8 +103,34 @@ impl NatsPart {
     }
 }
 
-/// Makes the streams, as soon as NATS is there. An error only when they are there and different.
-async fn streams(nats: Nats, shutdown: CancellationToken) -> Result<(), BusError> {
+/// Why the streams are not there, for whoever asks how we are. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Streams(Arc<Mutex<Option<String>>>);
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Some("the streams are not looked at yet".into()))))
+    }
+}
+
+impl Streams {
+    /// The cause; none once they are there.
+    pub(crate) fn missing(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes in the cause; true when it is another one than before.
+    fn tell(&self, cause: Option<String>) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = *last != cause;
+        *last = cause;
+        new
+    }
+}
+
+/// Makes the streams, as soon as NATS is there. An error only when they are there and different. What is wrong is said
+/// once per cause, and to whoever asks.
+async fn streams(nats: Nats, told: Streams, shutdown: CancellationToken) -> Result<(), BusError> {
     let mut wait = Duration::from_millis(200);
     loop {
         match nats.ensure_streams().await {
@@ -100,13 +140,16 @@ async fn streams(nats: Nats, shutdown: CancellationToken) -> Result<(), BusError
             }
             Err(error @ BusError::Mismatch(_)) => return Err(error),
             // At a start the connection is a moment away, and that is nothing to tell.
-            Err(error) if wait > Duration::from_millis(500) => {
-                tracing::warn!(
-                    error = format!("{:#}", anyhow::Error::from(error)),
-                    "NATS (nats.url) is not ready; trying again"
-                );
+            Err(BusError::NotConnected) if wait < Duration::from_millis(500) => {}
+            Err(error) => {
+                let cause = match error {
+                    BusError::NotConnected => nats.trouble().unwrap_or_else(|| "not connected".into()),
+                    other => format!("{:#}", anyhow::Error::from(other)),
+                };
+                if told.tell(Some(cause.clone())) {
+                    tracing::error!(cause, "NATS (nats.url) is not ready; trying again until it is");
+                }
             }
-            Err(error) => tracing::debug!(%error, "NATS (nats.url) is not ready yet"),
         }
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),

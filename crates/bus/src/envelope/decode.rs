@@ -11,6 +11,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value};
 use thiserror::Error;
+use usher_lifecycle::json::parse_json;
 
 use super::percent;
 use crate::headers::Headers;
@@ -55,11 +56,22 @@ pub struct Envelope {
     pub data: Value,
 }
 
+/// The codes that only a message can have; the others are those of the API.
+pub const DECODE_CODES: [&str; 7] = [
+    "missing_attribute",
+    "invalid_attribute",
+    "unsupported_specversion",
+    "unsupported_content_type",
+    "unknown_subject",
+    "type_mismatch",
+    "invalid_data",
+];
+
 /// Why a message cannot be read. It can never succeed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{message}")]
 pub struct DecodeError {
-    /// For programs: `invalid_json`, `missing_attribute`, `invalid_attribute`, `unsupported_specversion`,
+    /// For programs: `invalid_json`, `too_big` (a number beyond every range), `missing_attribute`, `invalid_attribute`, `unsupported_specversion`,
     /// `unsupported_content_type`, `unknown_subject`, `unknown_command`, `type_mismatch`, `invalid_data`.
     pub code: &'static str,
     /// For people.
@@ -237,8 +249,8 @@ fn media_type(content_type: &str) -> String {
 }
 
 fn parse(payload: &[u8]) -> Result<Value, DecodeError> {
-    serde_json::from_slice(payload)
-        .map_err(|error| DecodeError::new("invalid_json", None, format!("the body is not JSON: {error}")))
+    parse_json(payload)
+        .map_err(|refusal| DecodeError::new(refusal.code.as_str(), refusal.field.as_deref(), refusal.message))
 }
 
 /// `00-<32 hex>-<16 hex>-<2 hex>`; anything else is no reason to refuse a command.

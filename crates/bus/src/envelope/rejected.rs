@@ -12,6 +12,15 @@ const ORIGINAL: &str = "Usher-Original-";
 /// Longest message or field in a header, in characters; the whole text stands in the `rejected` table.
 const LONGEST: usize = 500;
 
+/// The headers that are added to a refused command.
+pub const REJECTED_HEADERS: [&str; 5] = [
+    "Usher-Error-Code",
+    "Usher-Error-Message",
+    "Usher-Error-Field",
+    "Usher-Error-Attempts",
+    "Usher-Original-Length",
+];
+
 /// A refused command and the reason.
 #[derive(Clone, Debug)]
 pub struct Rejected {

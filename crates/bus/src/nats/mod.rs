@@ -4,10 +4,12 @@
 //! Two traps of the client are closed here, once: awaiting a publish gives a future that has to be awaited again for
 //! the acknowledgement, and a publish without a connection is kept and sent much later.
 
+pub(crate) mod advisories;
 pub(crate) mod commands;
 pub(crate) mod requests;
 pub(crate) mod settings;
 pub(crate) mod streams;
+mod trouble;
 
 use std::str::FromStr as _;
 use std::sync::Arc;
@@ -47,6 +49,7 @@ struct Shared {
     settings: Settings,
     /// How often a connection was made: what was true of the server before need not be true now.
     connects: Arc<watch::Sender<u64>>,
+    trouble: trouble::Trouble,
 }
 
 impl std::fmt::Debug for Nats {
@@ -61,11 +64,13 @@ impl Nats {
         let (servers, options) = settings.connect_options()?;
         let connects = Arc::new(watch::Sender::new(0));
         let counter = Arc::clone(&connects);
+        let trouble = trouble::Trouble::default();
+        let heard = trouble.clone();
         let options = options.event_callback(move |event| {
             if matches!(event, Event::Connected) {
                 counter.send_modify(|connects| *connects += 1);
             }
-            log(&event);
+            heard.heard(&event);
             std::future::ready(())
         });
         let client = options.connect(servers).await.map_err(|error| match error.kind() {
@@ -86,7 +91,7 @@ impl Nats {
             .max_ack_inflight(MAX_IN_FLIGHT)
             .backpressure_on_inflight(true)
             .build(client.clone());
-        Ok(Self { shared: Arc::new(Shared { client, jetstream, settings, connects }) })
+        Ok(Self { shared: Arc::new(Shared { client, jetstream, settings, connects, trouble }) })
     }
 
     /// The names in use.
@@ -97,6 +102,11 @@ impl Nats {
     /// Whether the connection is there right now.
     pub fn is_connected(&self) -> bool {
         self.shared.client.connection_state() == State::Connected
+    }
+
+    /// Why there is no connection, in words; None while there is one, and before the first attempt has failed.
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.trouble.now()
     }
 
     /// The largest message the server takes, headers and payload together, in bytes.
@@ -239,17 +249,6 @@ impl Nats {
         let hint = self.core_publish("hint", self.names().hint().into(), None, bytes::Bytes::new()).await;
         if let Err(error) = hint {
             tracing::debug!(%error, "hint dropped");
-        }
-    }
-}
-
-fn log(event: &Event) {
-    match event {
-        Event::Connected => tracing::info!("connected to NATS"),
-        Event::Disconnected => tracing::warn!("connection to NATS lost"),
-        Event::LameDuckMode | Event::Draining | Event::Closed => tracing::info!(%event, "NATS connection"),
-        Event::SlowConsumer(_) | Event::ServerError(_) | Event::ClientError(_) => {
-            tracing::warn!(%event, "NATS connection");
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::error::BusError;
 use crate::headers::{Headers, Outgoing};
 
 /// The queue group: each request goes to one of all replicas.
-const QUEUE_GROUP: &str = "usher";
+pub const REQUESTS_QUEUE_GROUP: &str = "usher";
 
 /// Requests for one worker.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub struct Listener(Subscriber);
 impl Nats {
     /// Requests on `usher.requests.>`, shared among all who call this.
     pub async fn requests(&self) -> Result<Requests, BusError> {
-        let subscriber = self.subscribe(self.names().requests_filter(), Some(QUEUE_GROUP)).await?;
+        let subscriber = self.subscribe(self.names().requests_filter(), Some(REQUESTS_QUEUE_GROUP)).await?;
         Ok(Requests { subscriber, nats: self.clone() })
     }
 

@@ -49,6 +49,87 @@ async fn an_nkey_opens_the_door() {
     assert!(matches!(error, BusError::Unauthorized { .. }), "{error:?}");
 }
 
+/// An operator, an account with `JetStream`, and a user of it; made for this test, in force for ever, of use nowhere else.
+const OPERATOR: &str = include_str!("fixtures/operator.conf");
+const CREDS: &str = include_str!("fixtures/user.creds");
+
+#[tokio::test]
+async fn a_creds_file_opens_the_door() {
+    skip_without_servers!();
+    let server = usher_testkit::nats::Nats::start_with(OPERATOR).await.unwrap();
+    let nats = attempt(&server.url(), Credentials::Creds(CREDS.to_owned().into())).await.unwrap();
+    nats.ensure_streams().await.unwrap();
+    let error = attempt(&server.url(), Credentials::None).await.unwrap_err();
+    assert!(matches!(error, BusError::Unauthorized { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_client_certificate_opens_the_door() {
+    skip_without_servers!();
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority = rcgen::CertifiedIssuer::self_signed(params, rcgen::KeyPair::generate().unwrap()).unwrap();
+    std::fs::write(path("ca.pem"), authority.pem()).unwrap();
+    for name in ["server", "client"] {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &authority).unwrap();
+        std::fs::write(path(&format!("{name}.pem")), certificate.pem()).unwrap();
+        std::fs::write(path(&format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+    let config = format!(
+        "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, verify: true }}",
+        path("server.pem"),
+        path("server.key"),
+        path("ca.pem")
+    );
+    let server = usher_testkit::nats::Nats::start_with(&config).await.unwrap();
+    let mut settings = quick(&server.url());
+    settings.tls.ca_file = Some(path("ca.pem"));
+    let error = Nats::connect(settings.clone()).await.unwrap_err();
+    assert!(matches!(error, BusError::Connect { .. } | BusError::Unauthorized { .. }), "{error:?}");
+    settings.tls.client_certificate = Some((path("client.pem"), path("client.key")));
+    Nats::connect(settings).await.unwrap().ensure_streams().await.unwrap();
+}
+
+/// A service connects in the background and goes on trying; what keeps it out can be asked for, and is in the log once.
+#[tokio::test]
+async fn a_login_that_is_refused_in_the_background_is_told_in_words() {
+    skip_without_servers!();
+    let server = usher_testkit::nats::Nats::start_with(USERS).await.unwrap();
+    let settings = |password: &str| Settings {
+        credentials: user(password),
+        retry_on_initial_connect: true,
+        ..quick(&server.url())
+    };
+    let nats = Nats::connect(settings("wr0ng")).await.unwrap();
+    eventually("it is told", || async { nats.trouble().is_some() }).await;
+    let told = nats.trouble().unwrap();
+    assert!(told.starts_with("the server refuses the credentials"), "{told}");
+    assert!(!told.contains("wr0ng") && !nats.is_connected());
+    let nats = Nats::connect(settings("hunter2/x")).await.unwrap();
+    eventually("connected", || async { nats.is_connected() }).await;
+    assert_eq!(nats.trouble(), None);
+    server.kill().await.unwrap();
+    eventually("it is told", || async { nats.trouble().is_some_and(|it| it == "no server can be reached") })
+        .await;
+    server.restart().await.unwrap();
+    eventually("all is well again", || async { nats.is_connected() && nats.trouble().is_none() }).await;
+}
+
+#[tokio::test]
+async fn without_jetstream_it_is_said_that_there_is_none() {
+    skip_without_servers!();
+    // A second account, without JetStream.
+    let config = r#"accounts { PLAIN { users: [{ user: "ada", password: "hunter2/x" }] } }"#;
+    let server = usher_testkit::nats::Nats::start_with(config).await.unwrap();
+    let nats = attempt(&server.url(), user("hunter2/x")).await.unwrap();
+    let error = nats.ensure_streams().await.unwrap_err();
+    assert!(matches!(error, BusError::NoJetStream), "{error:?}");
+}
+
 #[tokio::test]
 async fn a_certificate_is_trusted_only_with_its_ca_file() {
     skip_without_servers!();

@@ -123,7 +123,9 @@ fn what_cannot_be_read_is_refused_with_the_reason() {
         (vec![], b"{broken".to_vec(), "invalid_json", None),
         (vec![], vec![], "invalid_json", None),
         (vec![], vec![0xff, 0xfe], "invalid_json", None),
-        (vec![], b"{\"n\":1e999}".to_vec(), "invalid_json", None),
+        (vec![], b"{\"n\":1e999}".to_vec(), "too_big", Some("n")),
+        // Which of the two was meant? Over HTTP it is refused, too.
+        (vec![], b"{\"a\":{\"n\":1,\"n\":1}}".to_vec(), "invalid_json", Some("a.n")),
         (vec![], deep.into_bytes(), "invalid_json", None),
         (vec![], b"[1]".to_vec(), "invalid_data", Some("data")),
         (vec![("nats-msg-id", &long)], b"{}".to_vec(), "invalid_attribute", Some("Nats-Msg-Id")),

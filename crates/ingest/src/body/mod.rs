@@ -4,10 +4,10 @@
 //! first fault in document order is the one reported, with its path; a fault that needs the store or the clock (an
 //! unknown user, a date in the future) is not looked for here, `lifecycle` finds it.
 
+mod composite;
 mod contact;
 mod customer;
 mod field;
-mod json;
 mod onboarding;
 mod template;
 #[cfg(test)]
@@ -15,10 +15,33 @@ mod tests;
 mod user;
 mod workspace;
 
+/// The keys that the data of a command has besides those that say which record is meant.
+pub(crate) fn keys_of_command(command: &str) -> &'static [&'static str] {
+    match command {
+        "onboarding.create" => &onboarding::CREATE,
+        "onboarding.update" => &onboarding::PATCH,
+        "onboarding.snooze" => &["until", "days"],
+        "customer.upsert" => &customer::KNOWN,
+        "contact.upsert" => &contact::KNOWN,
+        "user.upsert" => &user::PATCH,
+        _ => &[],
+    }
+}
+
+/// Those of them that may not be missing.
+pub(crate) fn required_of_command(command: &str) -> &'static [&'static str] {
+    match command {
+        "contact.upsert" => &["customer_id"],
+        _ => &[],
+    }
+}
+
+pub(crate) use composite::is_composite;
+pub use composite::{contact_of, onboarding_with};
 pub use contact::{create_contact, patch_contact};
 pub use customer::{create_customer, patch_customer};
-pub use json::parse_json;
 pub use onboarding::{create_onboarding, patch_onboarding, remind, snooze};
 pub use template::{create_template, patch_template};
 pub use user::{create_user, patch_user};
+pub use usher_lifecycle::json::parse_json;
 pub use workspace::patch_workspace;

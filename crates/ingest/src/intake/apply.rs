@@ -37,6 +37,8 @@ pub(super) enum Way {
     Together,
     /// One plan, in a transaction shared with whoever else asks for something.
     Shared,
+    /// All in a transaction of which nothing stays.
+    Rehearsed,
 }
 
 struct Open<'a> {
@@ -147,6 +149,10 @@ async fn ask(store: &Store, mut requests: Vec<Request>, now: DateTime<Utc>, way:
         return vec![
             guarded(store.apply(request, now)).await.unwrap_or_else(|error| Err(store_error(error))),
         ];
+    }
+    if way == Way::Rehearsed {
+        let answers = guarded(store.rehearse(requests.clone(), now)).await.map_err(store_error);
+        return answers.unwrap_or_else(|error| requests.iter().map(|_| Err(error.clone())).collect());
     }
     match guarded(store.apply_all(requests.clone(), now)).await {
         Ok(answers) => answers,

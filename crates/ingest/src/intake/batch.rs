@@ -88,6 +88,14 @@ impl Intake {
         for (delivery, state) in batch.iter().zip(states) {
             let verdict = match state {
                 State::Settled(verdict) => verdict,
+                State::Faulty(fault) if let Some(delay) = self.waits(delivery, &fault) => {
+                    tracing::info!(
+                        sequence = delivery.stream.sequence,
+                        code = fault.code,
+                        "a command waits for a record"
+                    );
+                    Verdict::Later(delay)
+                }
                 State::Faulty(fault) => {
                     given_up.push((verdicts.len(), fault));
                     Verdict::Rejected
@@ -115,11 +123,33 @@ impl Intake {
             match verdict {
                 Verdict::Committed | Verdict::Unchanged | Verdict::Rejected => {
                     self.strikes.forget(&delivery.stream);
+                    self.missing.forget(&delivery.stream);
                 }
                 Verdict::Later(_) | Verdict::Away => {}
             }
         }
         verdicts
+    }
+
+    /// How long a message that names a record which is not there waits for it: the record may be under way at another
+    /// replica, or come again itself.
+    fn waits(&mut self, delivery: &Delivery, fault: &Fault) -> Option<Duration> {
+        let code = fault.refusal.as_ref()?.code;
+        let names_a_record = matches!(
+            code,
+            Code::CustomerNotFound
+                | Code::OnboardingNotFound
+                | Code::UserNotFound
+                | Code::ContactNotFound
+                | Code::UnknownUser
+        );
+        if !names_a_record || !self.missing.has_room_for(&delivery.stream) {
+            return None;
+        }
+        match self.missing.count(&delivery.stream) {
+            Strike::Again(delay) => Some(delay),
+            Strike::Out => None,
+        }
     }
 
     /// Writes the rejections; where that fails, the message comes again.
@@ -134,7 +164,7 @@ impl Intake {
         let mut rows = Vec::with_capacity(given_up.len());
         for (place, fault) in given_up {
             let Some(delivery) = batch.get(place) else { continue };
-            let row = rejected(delivery, self.nats.names(), fault);
+            let row = rejected(delivery.into(), delivery.num_delivered, self.nats.names(), fault);
             let NewRejected { source, message_id, code, field, .. } = &row;
             tracing::warn!(source, message_id, code, field, "a command is rejected");
             places.push(place);
@@ -181,7 +211,7 @@ impl From<super::apply::Answer> for State {
         match answer {
             Ok(applied) => Self::Settled(match applied.outcome {
                 Outcome::Committed => Verdict::Committed,
-                Outcome::Unchanged | Outcome::Duplicate => Verdict::Unchanged,
+                Outcome::Unchanged | Outcome::Duplicate | Outcome::Superseded => Verdict::Unchanged,
             }),
             Err(ApplyError::Refused(refusal)) => Self::Faulty(refusal.into()),
             Err(ApplyError::Store(error)) => failed(&error),
@@ -206,21 +236,27 @@ mod tests {
 
     use bytes::Bytes;
     use usher_bus::{Headers, Nats, Outgoing, Settings};
-    use usher_store::Store;
+    use usher_lifecycle::reminder::Rules;
+    use usher_store::{Bootstrap, Store};
 
     use super::*;
 
-    /// Two commands as they are delivered, and an intake on an empty store.
+    /// Two commands as they are delivered, and an intake on a store with the workspace acme.
     async fn delivered(server: &usher_testkit::nats::Nats, store: Store) -> (Intake, Vec<Delivery>) {
+        let (slug, name, rules) = ("acme".into(), "Acme".into(), Rules::default());
+        store.bootstrap(&Bootstrap { slug, name, rules, secret: None }, DateTime::UNIX_EPOCH).await.unwrap();
         let nats = Nats::connect(Settings::new(&server.url())).await.unwrap();
         nats.ensure_streams().await.unwrap();
-        let command = |id: &str| Outgoing {
-            subject: "usher.commands.acme.onboarding.create".into(),
+        let command = |id: &str, name: &str, body: &'static str| Outgoing {
+            subject: format!("usher.commands.acme.{name}"),
             headers: Headers::new().with("Nats-Msg-Id", id),
-            payload: Bytes::from_static(b"{}"),
+            payload: Bytes::from_static(body.as_bytes()),
         };
-        let results = nats.publish_window(vec![command("bad"), command("good")]).await;
-        assert!(results.iter().all(Result::is_ok));
+        let messages = vec![
+            command("bad", "onboarding.create", r#"{"customer_id":"1","notes":"failpoint"}"#),
+            command("good", "customer.upsert", r#"{"external_id":"crm-1","name":"Initech"}"#),
+        ];
+        assert!(nats.publish_window(messages).await.iter().all(Result::is_ok));
         let mut commands = nats.commands().await.unwrap();
         let mut batch = Vec::new();
         while batch.len() < 2 {
@@ -231,7 +267,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_message_that_fails_its_handler_five_times_is_poison_and_its_neighbours_are_not() {
+    async fn poison_after_5_crashes_while_the_store_answered_and_its_neighbours_are_not() {
         usher_testkit::skip_without_servers!();
         let server = usher_testkit::nats::Nats::start().await.unwrap();
         let directory = tempfile::tempdir().unwrap();
@@ -239,19 +275,21 @@ mod tests {
         let store = Store::connect(&url, 1).await.unwrap();
         store.migrate().await.unwrap();
         let (mut intake, batch) = delivered(&server, store.clone()).await;
-        let mut seen = Vec::new();
-        for _ in 0..5 {
-            let states = vec![failed(&super::super::apply::panicked()), State::Settled(Verdict::Committed)];
-            let verdicts = intake.settle(&batch, states, DateTime::UNIX_EPOCH).await;
-            assert_eq!(verdicts[1], Verdict::Committed);
-            seen.push(verdicts[0]);
-            assert_eq!(store.rejected(10).await.unwrap().len(), usize::from(seen.len() == 5));
+        let (mut bad, mut good) = (Vec::new(), Vec::new());
+        for crashes in 1..=5 {
+            // The handler of the first message really panics.
+            let verdicts = intake.take(&batch).await;
+            bad.push(verdicts[0]);
+            good.push(verdicts[1]);
+            assert_eq!(store.rejected(10).await.unwrap().len(), usize::from(crashes == 5));
             // That the store was away meanwhile is no fault of the message.
-            let away = vec![failed(&StoreError::Closed), State::Settled(Verdict::Committed)];
+            let away = vec![failed(&StoreError::Closed), State::Settled(Verdict::Unchanged)];
             assert_eq!(intake.settle(&batch, away, DateTime::UNIX_EPOCH).await[0], Verdict::Away);
         }
         let later = |seconds| Verdict::Later(Duration::from_secs(seconds));
-        assert_eq!(seen, [later(1), later(4), later(16), later(60), Verdict::Rejected]);
+        assert_eq!(bad, [later(1), later(4), later(16), later(60), Verdict::Rejected]);
+        let same = Verdict::Unchanged;
+        assert_eq!(good, [Verdict::Committed, same, same, same, same]);
         let kept = store.rejected(10).await.unwrap().remove(0).what;
         assert_eq!((kept.code.as_str(), kept.message_id.as_str()), ("poison", "bad"));
     }

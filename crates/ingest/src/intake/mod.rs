@@ -5,13 +5,16 @@
 //! Hence exactly one effect per source and id, whatever crashes: what was applied and not acknowledged comes again, and
 //! the inbox knows it. A message that can never succeed is kept as rejected and does not hold the others up. While the
 //! store is away nothing is rejected: messages go back with a growing delay, and no more are pulled. Messages of a batch
-//! are applied in the order of the stream; those that come again come later, and only `expected_version` keeps an older
-//! change from overwriting a newer one.
+//! are applied in the order of the stream; those that come again come later, and only `sequence` or `expected_version`
+//! keeps an older change from overwriting a newer one. A message about a record that is not there waits a little for it:
+//! what makes the record may be under way at another replica.
 
+mod advisories;
 mod apply;
 mod batch;
 mod plan;
 mod read;
+mod replay;
 mod requests;
 mod strikes;
 mod workspaces;
@@ -24,8 +27,11 @@ use tokio_util::sync::CancellationToken;
 use usher_bus::{Commands, Delivery, Nats};
 use usher_store::Store;
 
-pub use self::batch::Verdict;
-use self::{requests::Answers, strikes::Strikes, workspaces::Workspaces};
+use self::{advisories::SecondNet, requests::Answers, strikes::Strikes, workspaces::Workspaces};
+pub use self::{
+    batch::Verdict,
+    replay::{Replay, Replayed, Try},
+};
 use crate::relay::chain;
 
 /// Most messages of a batch, which are one transaction.
@@ -39,14 +45,18 @@ const LONGEST: Duration = Duration::from_mins(1);
 /// The longest wait when NATS is away: asking costs nothing then.
 const LONGEST_NATS: Duration = Duration::from_secs(5);
 
+/// The process's clock.
+type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+
 /// Takes commands from NATS.
 pub struct Intake {
     store: Store,
     nats: Nats,
-    clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
+    clock: Clock,
     wake: Arc<dyn Fn() + Send + Sync>,
     workspaces: Workspaces,
     strikes: Strikes,
+    missing: Strikes,
 }
 
 impl Intake {
@@ -58,7 +68,8 @@ impl Intake {
         clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
         wake: Arc<dyn Fn() + Send + Sync>,
     ) -> Self {
-        Self { store, nats, clock, wake, workspaces: Workspaces::default(), strikes: Strikes::default() }
+        let (strikes, missing) = (Strikes::failed(), Strikes::missing());
+        Self { store, nats, clock, wake, workspaces: Workspaces::default(), strikes, missing }
     }
 
     /// Takes commands and answers requests until `shutdown`, then finishes what it took. The streams have to be there.
@@ -71,7 +82,13 @@ impl Intake {
             wake: Arc::clone(&self.wake),
             workspaces: self.workspaces.clone(),
         };
-        tokio::join!(self.commands(shutdown.clone()), answers.run(shutdown));
+        let (store, nats, clock) = (self.store.clone(), self.nats.clone(), Arc::clone(&self.clock));
+        let second_net = SecondNet { store, nats, clock };
+        tokio::join!(
+            self.commands(shutdown.clone()),
+            answers.run(shutdown.clone()),
+            second_net.run(shutdown)
+        );
     }
 
     async fn commands(mut self, shutdown: CancellationToken) {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use usher_bus::Incoming;
 use usher_lifecycle::{
     Code, Command, Refusal,
-    command::Aggregate,
+    command::{Aggregate, Composite},
     limits::{self, excerpt},
 };
 use usher_store::Ref;
@@ -59,6 +59,8 @@ impl Plan {
 pub(super) fn plan(incoming: &Incoming) -> Result<Plan, Refusal> {
     let data = incoming.data.clone();
     match incoming.command {
+        "onboarding.create" if body::is_composite(&data) => Ok(whole(body::onboarding_with(data)?)),
+        "contact.upsert" => Ok(whole(body::contact_of(data)?)),
         "onboarding.create" => {
             let command = Command::CreateOnboarding(body::create_onboarding(&Value::Object(data))?);
             Ok(Plan::Fixed(Box::new(Step { command, target: None, expected_version: None })))
@@ -82,6 +84,12 @@ pub(super) fn plan(incoming: &Incoming) -> Result<Plan, Refusal> {
         ),
         other => Err(Refusal::new(Code::UnknownCommand, format!("{other} is not taken here"))),
     }
+}
+
+/// Several records of one message.
+fn whole(composite: Composite) -> Plan {
+    let command = Command::Compose(Box::new(composite));
+    Plan::Fixed(Box::new(Step { command, target: None, expected_version: None }))
 }
 
 type Read = fn(&Value) -> Result<Command, Refusal>;
@@ -260,17 +268,26 @@ mod tests {
             ),
             ("onboarding.update", json!({"external_id": null}), "invalid_type", "external_id"),
             ("onboarding.delete", json!({"id": "1", "why": "x"}), "unrecognized_key", "why"),
-            ("onboarding.create", json!({"customer": {}}), "unrecognized_key", "customer"),
+            ("onboarding.create", json!({"customer": 7}), "invalid_type", "customer"),
+            ("onboarding.create", json!({"customer": {"domain": 7}}), "invalid_type", "customer.domain"),
             (
                 "onboarding.create",
-                json!({"customer_id": "1", "contacts": []}),
-                "unrecognized_key",
-                "contacts",
+                json!({"customer": {}, "customer_id": "1"}),
+                "invalid_combination",
+                "customer_id",
             ),
+            ("onboarding.create", json!({"contacts": []}), "missing_field", "customer_id"),
+            (
+                "onboarding.create",
+                json!({"customer_id": "1", "contacts": [{"email": "a@b.example"}, {"name": 7}]}),
+                "invalid_type",
+                "contacts.1.name",
+            ),
+            ("contact.upsert", json!({"email": "a@b.example"}), "missing_field", "customer_id"),
+            ("contact.upsert", json!({"customer_id": "1", "name": "x"}), "missing_field", "external_id"),
             ("user.upsert", json!({"external_id": "x", "email": 1}), "invalid_type", "email"),
         ] {
             assert_eq!(refused(command, &data), (code, Some(field.to_owned())), "{command} {data}");
         }
-        assert_eq!(refused("contact.upsert", &json!({})).0, "unknown_command");
     }
 }

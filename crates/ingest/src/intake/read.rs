@@ -61,13 +61,24 @@ impl<F: Into<Fault>> From<F> for Unread {
     }
 }
 
+/// What a plain message, which names neither, is known by.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Identity<'a> {
+    /// Its place in the stream.
+    Stream(&'a StreamFacts),
+    /// Nothing but its `Nats-Msg-Id`, if it has one: it is a request.
+    Request,
+    /// What was written down when it was rejected.
+    Kept { source: &'a str, message_id: &'a str },
+}
+
 /// A message as it came, over a stream or as a request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Message<'a> {
     pub(super) subject: &'a str,
     pub(super) headers: &'a Headers,
     pub(super) payload: &'a [u8],
-    pub(super) stream: Option<&'a StreamFacts>,
+    pub(super) identity: Identity<'a>,
 }
 
 impl<'a> From<&'a Delivery> for Message<'a> {
@@ -76,7 +87,7 @@ impl<'a> From<&'a Delivery> for Message<'a> {
             subject: &delivery.subject,
             headers: &delivery.headers,
             payload: &delivery.payload,
-            stream: Some(&delivery.stream),
+            identity: Identity::Stream(&delivery.stream),
         }
     }
 }
@@ -96,6 +107,8 @@ pub(super) async fn prepare(
         let slug = excerpt(&incoming.workspace);
         Refusal::new(Code::UnknownWorkspace, format!("there is no workspace {slug}"))
     })?;
+    #[cfg(test)]
+    caught(|| failpoint(message.payload))?;
     let plan = caught(|| plan(&incoming))??;
     let dedupe = match &incoming.id {
         // A plain request without an id: nothing tells its repeat from a second wish.
@@ -104,10 +117,17 @@ pub(super) async fn prepare(
             source: incoming.source.clone(),
             message_id: id.clone(),
             body_hash: hash(&incoming.fingerprint()),
+            sequence: incoming.sequence.clone(),
         },
     };
     let actor = Actor { kind: ActorKind::Nats, id: Some(incoming.source), name: None };
     Ok(Prepared { workspace_id, actor, dedupe, traceparent: incoming.traceparent, plan })
+}
+
+/// Where the tests let a handler panic.
+#[cfg(test)]
+fn failpoint(payload: &[u8]) {
+    assert!(!payload.windows(9).any(|it| it == b"failpoint"), "the handler of this message panics");
 }
 
 /// Makes an error of a panic, so that the other messages of the batch go on.
@@ -121,35 +141,50 @@ fn decode(message: Message<'_>, names: &Names) -> Result<Incoming, Fault> {
         let why = format!("the body has {size} bytes, more than the {BODY_LIMIT} bytes that are allowed");
         return Err(Refusal::new(Code::PayloadTooLarge, why).into());
     }
-    Ok(decode_command(names, message.subject, message.headers, message.payload, message.stream)?)
+    let Message { subject, headers, payload, identity } = message;
+    let stream = match identity {
+        Identity::Stream(facts) => Some(facts),
+        Identity::Request | Identity::Kept { .. } => None,
+    };
+    let mut incoming = decode_command(names, subject, headers, payload, stream)?;
+    if let (Identity::Kept { source, message_id }, None) = (identity, &incoming.kind) {
+        source.clone_into(&mut incoming.source);
+        incoming.id = Some(message_id.to_owned());
+    }
+    Ok(incoming)
 }
 
-/// The row of a message that is given up.
-pub(super) fn rejected(delivery: &Delivery, names: &Names, fault: Fault) -> NewRejected {
+/// The row of a message that is given up, delivered so many times.
+pub(super) fn rejected(message: Message<'_>, deliveries: u64, names: &Names, fault: Fault) -> NewRejected {
+    let Message { subject, headers, payload, .. } = message;
     // What the subject says, also when nobody knows such a workspace or command.
-    let (workspace, command) = names.parse_command(&delivery.subject).unwrap_or(("", &delivery.subject));
-    let (source, message_id, body_hash) = identity(delivery, names);
+    let (workspace, command) = names.parse_command(subject).unwrap_or(("", subject));
+    let (source, message_id, body_hash) = identity(message, names);
     NewRejected {
         workspace: workspace.to_owned(),
         command: command.to_owned(),
-        subject: delivery.subject.clone(),
+        subject: subject.to_owned(),
         source,
         message_id,
         body_hash,
-        headers: delivery.headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-        payload: delivery.payload.to_vec(),
+        headers: headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        payload: payload.to_vec(),
         code: fault.code.to_owned(),
         message: fault.message,
         field: fault.field,
-        attempts: i64::try_from(delivery.num_delivered).unwrap_or(i64::MAX),
+        attempts: i64::try_from(deliveries).unwrap_or(i64::MAX),
     }
 }
 
 /// Source, id and a hash of what is wanted, as far as they can be read, so that a repeat of the message is not rejected
 /// twice, also when it comes in another form.
-fn identity(delivery: &Delivery, names: &Names) -> (String, String, String) {
-    let Delivery { subject, headers, payload, stream, .. } = delivery;
-    let decoded = caught(|| decode_command(names, subject, headers, payload, Some(stream)));
+fn identity(message: Message<'_>, names: &Names) -> (String, String, String) {
+    let Message { subject, headers, payload, identity } = message;
+    let stream = match identity {
+        Identity::Stream(facts) => Some(facts),
+        Identity::Request | Identity::Kept { .. } => None,
+    };
+    let decoded = caught(|| decode_command(names, subject, headers, payload, stream));
     if let Ok(Ok(incoming)) = decoded
         && let Some(id) = &incoming.id
     {
@@ -157,7 +192,9 @@ fn identity(delivery: &Delivery, names: &Names) -> (String, String, String) {
     }
     // An id that is too long for an id is a reason to reject, and too long for the row's index.
     let given = headers.get("nats-msg-id").filter(|id| (1..=LONGEST_ID).contains(&id.chars().count()));
-    (stream.source(), given.map_or_else(|| stream.sequence.to_string(), str::to_owned), hash(payload))
+    let number = stream.map(|facts| facts.sequence.to_string());
+    let id = given.map(str::to_owned).or(number).unwrap_or_default();
+    (stream.map_or_else(String::new, StreamFacts::source), id, hash(payload))
 }
 
 /// SHA-256 in hex.

@@ -20,7 +20,7 @@ use usher_store::{Applied, ApplyError, Outcome, Ref, Store, StoreError};
 
 use super::{
     apply::{Way, apply, guarded, store_error},
-    read::{Fault, Message, Unread, prepare},
+    read::{Fault, Identity, Message, Unread, prepare},
     workspaces::Workspaces,
 };
 use crate::{http::ApiError, relay::chain};
@@ -93,7 +93,7 @@ impl Answers {
             subject: &request.subject,
             headers: &request.headers,
             payload: &request.payload,
-            stream: None,
+            identity: Identity::Request,
         };
         let prepared = prepare(message, self.nats.names(), &self.workspaces, &self.store, now).await;
         let prepared = prepared.map_err(|unread| match unread {
@@ -108,7 +108,8 @@ impl Answers {
         })?;
         match applied.outcome {
             Outcome::Committed => (self.wake)(),
-            Outcome::Unchanged => {}
+            // Of a superseded one: the record as it is, which the newer one made.
+            Outcome::Unchanged | Outcome::Superseded => {}
             Outcome::Duplicate => {
                 let current = self.current(prepared.workspace_id, prepared.plan.kind(), &applied);
                 return current.await.map(|object| object.to_string()).map_err(|error| failed(&error));

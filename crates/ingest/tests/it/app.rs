@@ -47,6 +47,7 @@ pub(crate) struct TestApp {
     pub(crate) router: Router,
     pub(crate) store: Store,
     pub(crate) workspace: Workspace,
+    pub(crate) url: String,
     pub(crate) live: String,
     pub(crate) test: String,
     pub(crate) wakes: Arc<AtomicUsize>,
@@ -59,7 +60,7 @@ impl TestApp {
         let url = format!("sqlite://{}", directory.path().join("usher.db").display());
         let store = Store::connect(&url, 1).await.unwrap();
         store.migrate().await.unwrap();
-        Self::on(store, Some(directory)).await
+        Self::on(store, url, Some(directory)).await
     }
 
     pub(crate) async fn postgres() -> Self {
@@ -70,18 +71,19 @@ impl TestApp {
             store.close().await;
             Ok(())
         });
-        let store = Store::connect(&database.await.unwrap().url, 4).await.unwrap();
-        Self::on(store, None).await
+        let url = database.await.unwrap().url;
+        let store = Store::connect(&url, 4).await.unwrap();
+        Self::on(store, url, None).await
     }
 
     /// On an empty database.
     pub(crate) async fn on_postgres(url: &str) -> Self {
         let store = Store::connect(url, 4).await.unwrap();
         store.migrate().await.unwrap();
-        Self::on(store, None).await
+        Self::on(store, url.to_owned(), None).await
     }
 
-    async fn on(store: Store, directory: Option<tempfile::TempDir>) -> Self {
+    async fn on(store: Store, url: String, directory: Option<tempfile::TempDir>) -> Self {
         let first =
             Bootstrap { slug: "acme".into(), name: "Acme".into(), rules: Rules::default(), secret: None };
         let made = store.bootstrap(&first, start()).await.unwrap().unwrap();
@@ -104,6 +106,7 @@ impl TestApp {
             router,
             store,
             workspace: made.workspace,
+            url,
             live: made.key.secret,
             test: test.secret,
             wakes,

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod app;
+mod asyncapi;
 mod changes;
 mod contacts;
 mod contract;
@@ -15,7 +16,10 @@ mod records;
 mod refusals;
 mod relay;
 mod reminders;
+mod replay;
 mod requests;
+mod scenarios;
+mod sender_order;
 mod server;
 mod settings;
 mod walls;

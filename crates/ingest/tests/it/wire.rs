@@ -12,6 +12,7 @@ use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use usher_bus::{Bus, Headers, Nats, Outgoing, Settings};
 use usher_ingest::{intake::Intake, relay::Relay};
+use usher_store::Store;
 use usher_testkit::clock::VirtualClock;
 
 use crate::app::{TestApp, start};
@@ -68,7 +69,11 @@ impl Wire {
     }
 
     pub(crate) fn intake(&self, app: &TestApp, wake: Arc<dyn Fn() + Send + Sync>) -> Intake {
-        Intake::new(app.store.clone(), self.nats.clone(), self.clock.as_fn(), wake)
+        self.intake_on(app.store.clone(), wake)
+    }
+
+    pub(crate) fn intake_on(&self, store: Store, wake: Arc<dyn Fn() + Send + Sync>) -> Intake {
+        Intake::new(store, self.nats.clone(), self.clock.as_fn(), wake)
     }
 
     /// A relay and an intake at work.

@@ -19,6 +19,7 @@ use super::{
     facts::{Facts, group},
     look, remind_body,
     seen::Seen,
+    sequence::{self, Sequences},
     write::Work,
 };
 use crate::{Store, StoreError};
@@ -43,16 +44,24 @@ impl From<StoreError> for Failure {
     }
 }
 
+/// How a transaction ends that went well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Commit,
+    /// Nothing stays of it: what would become of the requests is all that is wanted.
+    RollBack,
+}
+
 /// Applies the requests; one answer each, in order.
-pub(super) async fn run(store: &Store, requests: Vec<Timed>) -> Vec<Result<Applied, ApplyError>> {
+pub(super) async fn run(store: &Store, requests: Vec<Timed>, end: End) -> Vec<Result<Applied, ApplyError>> {
     let requests: Vec<Timed> =
         requests.into_iter().map(|(request, now)| (request, store.own_instant(now))).collect();
-    match together(store, &requests).await {
+    match together(store, &requests, end).await {
         Ok(answers) => answers,
         Err(error) if requests.len() > 1 && !error.is_away() => {
             let mut answers = Vec::with_capacity(requests.len());
             for request in requests {
-                let alone = together(store, std::slice::from_ref(&request)).await;
+                let alone = together(store, std::slice::from_ref(&request), end).await;
                 answers.extend(alone.unwrap_or_else(|error| vec![Err(refused_by_database(error))]));
             }
             answers
@@ -64,10 +73,14 @@ pub(super) async fn run(store: &Store, requests: Vec<Timed>) -> Vec<Result<Appli
     }
 }
 
-async fn together(store: &Store, requests: &[Timed]) -> Result<Vec<Result<Applied, ApplyError>>, StoreError> {
+async fn together(
+    store: &Store,
+    requests: &[Timed],
+    end: End,
+) -> Result<Vec<Result<Applied, ApplyError>>, StoreError> {
     let mut last = None;
     for _ in 0..ATTEMPTS {
-        match attempt(store, requests).await {
+        match attempt(store, requests, end).await {
             Ok(answers) => {
                 return Ok(answers.into_iter().map(|it| it.map_err(ApplyError::Refused)).collect());
             }
@@ -95,7 +108,11 @@ fn refused_by_database(error: StoreError) -> ApplyError {
     }
 }
 
-async fn attempt(store: &Store, requests: &[Timed]) -> Result<Vec<Result<Applied, Refusal>>, Failure> {
+async fn attempt(
+    store: &Store,
+    requests: &[Timed],
+    end: End,
+) -> Result<Vec<Result<Applied, Refusal>>, Failure> {
     let mut numbers = numbers(store, requests).await?;
     let mut tx = store.db().begin().await?;
     let mut seen = Seen::load(&mut tx, requests.iter().map(|(request, _)| request)).await?;
@@ -103,11 +120,14 @@ async fn attempt(store: &Store, requests: &[Timed]) -> Result<Vec<Result<Applied
         group(requests.iter().enumerate(), |(_, (request, _))| (request.workspace_id, request.livemode));
     // Every transaction locks the groups in the same order.
     groups.sort_by_key(|(key, _)| *key);
-    let mut work = Work::default();
+    let (mut work, mut sequences) = (Work::default(), Sequences::default());
     let mut answers: Vec<Option<Result<Applied, Refusal>>> = requests.iter().map(|_| None).collect();
     for ((workspace, livemode), members) in groups {
         let named: Vec<&Request> = members.iter().map(|(_, (request, _))| request).collect();
         let mut facts = Facts::load(&mut tx, workspace, livemode, &named).await?;
+        let ordered =
+            facts.iter().flat_map(|facts| named.iter().filter_map(|it| ordered(it, facts))).collect();
+        sequences.load(&mut tx, workspace, ordered).await?;
         for (place, (request, now)) in members {
             let answer = match (&mut facts, seen.before(request)) {
                 (None, _) => Err(Refusal::new(Code::UnknownWorkspace, "there is no such workspace")),
@@ -115,7 +135,7 @@ async fn attempt(store: &Store, requests: &[Timed]) -> Result<Vec<Result<Applied
                 (Some(facts), None) => {
                     let mut none = Numbers::default();
                     let numbers = numbers.get_mut(place).unwrap_or(&mut none);
-                    one(request, *now, facts, numbers, &mut work)
+                    one(request, *now, facts, numbers, &mut work, &mut sequences)
                 }
             };
             if let Ok(applied) = &answer {
@@ -130,11 +150,15 @@ async fn attempt(store: &Store, requests: &[Timed]) -> Result<Vec<Result<Applied
     let refused: Vec<&Request> = refused.map(|((request, _), _)| request).collect();
     let raced =
         seen.overtaken(&mut tx, &refused).await? || work.write(&mut tx).await? || seen.write(&mut tx).await?;
+    sequences.write(&mut tx).await?;
     if raced {
         tx.rollback().await?;
         return Err(Failure::Again(StoreError::Bug("a batch lost every race".into())));
     }
-    tx.commit().await?;
+    match end {
+        End::Commit => tx.commit().await?,
+        End::RollBack => tx.rollback().await?,
+    }
     for ((request, _), left) in requests.iter().zip(numbers) {
         for (kind, number) in left.0 {
             store.counters().put((request.workspace_id, kind), [number]);
@@ -187,12 +211,24 @@ fn one(
     facts: &mut Facts,
     numbers: &mut Numbers,
     work: &mut Work,
+    sequences: &mut Sequences,
 ) -> Result<Applied, Refusal> {
     if let Command::Compose(composite) = &request.command {
-        return compose::one(request, composite, now, facts, numbers, work);
+        let applied = compose::one(request, composite, now, facts, numbers, work)?;
+        sequences.remember(request, &applied.id, now);
+        return Ok(applied);
+    }
+    if let Some((_, id)) = ordered(request, facts)
+        && sequences.is_stale(request, &id)
+        && let Current::Record(record) = look::current(request, facts)?
+    {
+        let (version, body) = (record.version(), record.object().to_string());
+        return Ok(Applied { outcome: Outcome::Superseded, id, version, body, status: None });
     }
     let decision = decided(request, now, facts, numbers)?;
-    Ok(finish(request, decision, facts, work, now))
+    let applied = finish(request, decision, facts, work, now);
+    sequences.remember(request, &applied.id, now);
+    Ok(applied)
 }
 
 /// What the rules say to a request that is about one record.
@@ -287,5 +323,14 @@ fn commit(
                 facts.remember(Record::Onboarding(onboarding));
             }
         }
+    }
+}
+
+/// Source and record of a request whose place in the sender's order has to be known.
+fn ordered<'a>(request: &'a Request, facts: &Facts) -> Option<(&'a str, String)> {
+    let (source, _) = sequence::of(request)?;
+    match look::current(request, facts).ok()? {
+        Current::Record(record) => Some((source, record.id())),
+        Current::Nothing { .. } => None,
     }
 }

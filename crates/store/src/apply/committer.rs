@@ -33,7 +33,9 @@ impl Committer {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let receiver = Arc::new(Mutex::new(receiver));
         for _ in 0..lanes {
-            let run = |store: Store, requests| async move { batch::run(&store, requests).await };
+            let run = |store: Store, requests| async move {
+                batch::run(&store, requests, batch::End::Commit).await
+            };
             tokio::spawn(lane(Arc::clone(&receiver), run));
         }
         Self(sender)
@@ -95,7 +97,7 @@ mod tests {
         let (sender, receiver) = mpsc::channel(8);
         let run = |store: Store, requests: Vec<Timed>| async move {
             assert!(requests.iter().all(|(request, _)| request.livemode), "a fault");
-            batch::run(&store, requests).await
+            batch::run(&store, requests, batch::End::Commit).await
         };
         tokio::spawn(lane(Arc::new(Mutex::new(receiver)), run));
         let committer = Committer(sender);

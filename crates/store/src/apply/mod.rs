@@ -12,6 +12,7 @@ mod load;
 mod look;
 mod rows;
 mod seen;
+mod sequence;
 mod wanted;
 mod write;
 
@@ -27,6 +28,7 @@ pub(crate) use self::{
     load::STATEMENTS as LOAD,
     rows::BULKS as ROWS,
     seen::{BULKS as SEEN_BULKS, STATEMENTS as SEEN},
+    sequence::{BULKS as SEQUENCE_BULKS, STATEMENTS as SEQUENCES},
 };
 use crate::{Store, StoreError};
 
@@ -106,6 +108,8 @@ pub enum Dedupe {
         message_id: String,
         /// A hash of the command; another command under the same id is refused.
         body_hash: String,
+        /// The sender's order: an older one than was applied to the record has no effect.
+        sequence: Option<String>,
     },
 }
 
@@ -116,7 +120,7 @@ pub struct Applied {
     pub outcome: Outcome,
     /// The id of the record; for "remind now" of the onboarding.
     pub id: String,
-    /// The record's version, or 0 for a duplicate.
+    /// The record's version, or 0 for a duplicate message.
     pub version: i64,
     /// The answer as JSON text: the object as the API returns it. Empty for a duplicate message.
     pub body: String,
@@ -133,6 +137,8 @@ pub enum Outcome {
     Unchanged,
     /// It had its effect before.
     Duplicate,
+    /// A newer one of the same source was applied to the record; this one has no effect, for good.
+    Superseded,
 }
 
 /// Why a request was not applied.
@@ -159,7 +165,18 @@ impl Store {
         requests: Vec<Request>,
         now: DateTime<Utc>,
     ) -> Vec<Result<Applied, ApplyError>> {
-        batch::run(self, requests.into_iter().map(|request| (request, now)).collect()).await
+        batch::run(self, requests.into_iter().map(|request| (request, now)).collect(), batch::End::Commit)
+            .await
+    }
+
+    /// What [`Store::apply_all`] would answer. Nothing stays of it but gaps among the numbers of new records.
+    pub async fn rehearse(
+        &self,
+        requests: Vec<Request>,
+        now: DateTime<Utc>,
+    ) -> Vec<Result<Applied, ApplyError>> {
+        batch::run(self, requests.into_iter().map(|request| (request, now)).collect(), batch::End::RollBack)
+            .await
     }
 }
 

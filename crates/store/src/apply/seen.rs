@@ -145,6 +145,7 @@ impl Seen {
         if self.known.contains_key(&key) {
             return;
         }
+        let superseded = applied.outcome == Outcome::Superseded;
         let mut again = applied.clone();
         again.outcome = Outcome::Duplicate;
         let body_hash = match &request.dedupe {
@@ -172,7 +173,7 @@ impl Seen {
                     Arg::text(&key.3),
                     Arg::text(body_hash),
                     Arg::text(&applied.id),
-                    Arg::text("applied"),
+                    Arg::text(if superseded { "superseded" } else { "applied" }),
                     Arg::time(now),
                 ];
                 self.inbox.insert((key.0, key.2.clone(), key.3.clone()), row);

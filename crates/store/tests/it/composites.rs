@@ -146,7 +146,12 @@ async fn parallel_composites_make_one_customer(bed: Bed) -> anyhow::Result<()> {
 }
 
 async fn a_repeat_has_no_second_effect(bed: Bed) -> anyhow::Result<()> {
-    let inbox = || Dedupe::Inbox { source: "crm".into(), message_id: "1".into(), body_hash: "h".into() };
+    let inbox = || Dedupe::Inbox {
+        source: "crm".into(),
+        message_id: "1".into(),
+        body_hash: "h".into(),
+        sequence: None,
+    };
     let command = compose(composite(whole(&[("external_id", "crm-1")]), vec![person("ada@x.example")]));
     let request = || Request { dedupe: inbox(), ..bed.request(command.clone(), None) };
     let first = bed.store.apply(request(), now()).await?;

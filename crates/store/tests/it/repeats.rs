@@ -30,7 +30,10 @@ fn keyed(bed: &Bed, name: &str, endpoint: &str, key: &str, hash: &str) -> Reques
 
 fn message(bed: &Bed, name: &str, source: &str, id: &str, hash: &str) -> Request {
     let (source, message_id, body_hash) = (source.into(), id.into(), hash.into());
-    Request { dedupe: Dedupe::Inbox { source, message_id, body_hash }, ..bed.request(customer(name), None) }
+    Request {
+        dedupe: Dedupe::Inbox { source, message_id, body_hash, sequence: None },
+        ..bed.request(customer(name), None)
+    }
 }
 
 /// Sends each of the requests from two processes at once, many times.

@@ -3,6 +3,7 @@
 mod config;
 mod onboarding;
 mod records;
+mod rejected;
 mod reminders;
 mod tenancy;
 
@@ -17,7 +18,7 @@ use crate::{
     cli::{self, Cli, Command},
     compose::{self, Roles},
     config::{Config, Sources, load},
-    simulate, store, telemetry,
+    nats, output, simulate, store, telemetry,
 };
 
 /// Loads the configuration with the environment of this process.
@@ -66,6 +67,12 @@ pub(crate) async fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::User(command) => records::user(&config, command, json).await,
         Command::Customer(command) => records::customer(&config, command, json).await,
         Command::Reminders(command) => reminders::execute(&config, command, json).await,
+        Command::Asyncapi => {
+            let document =
+                usher_ingest::asyncapi::document(&nats::described(&config)?, env!("CARGO_PKG_VERSION"));
+            output::object(true, &document)
+        }
+        Command::Rejected(command) => Box::pin(rejected::execute(&config, command, json)).await,
         Command::Onboarding(command) => onboarding::execute(&config, command, json).await,
         Command::Simulate(flags) => simulate::of_store(&config, &flags, json).await,
         // Handled above, where a faulty configuration is no reason to stop.

@@ -136,6 +136,8 @@ pub(crate) const KEYS: &[Key] = &[
     file("nats.nkey_file"),
     file("nats.credentials_file"),
     file("nats.tls_ca_file"),
+    file("nats.tls_certificate_file"),
+    file("nats.tls_key_file"),
     key("nats.tls_required", Kind::Flag, "true or false"),
     days("nats.events_max_age_days"),
     days("nats.commands_max_age_days"),

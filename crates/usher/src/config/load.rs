@@ -279,7 +279,12 @@ impl Loader<'_> {
         self.ordered("reminders.send_until", "reminders.time_of_day", "later", |value| {
             NaiveTime::parse_from_str(value.as_str()?, "%H:%M").ok()
         });
-        for (given, missing) in [("nats.user", "nats.password"), ("nats.password", "nats.user")] {
+        for (given, missing) in [
+            ("nats.user", "nats.password"),
+            ("nats.password", "nats.user"),
+            ("nats.tls_certificate_file", "nats.tls_key_file"),
+            ("nats.tls_key_file", "nats.tls_certificate_file"),
+        ] {
             if !self.settings.contains_key(missing)
                 && !self.has_fault(missing)
                 && let Some(setting) = self.settings.get(given)

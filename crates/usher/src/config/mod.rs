@@ -82,6 +82,9 @@ pub(crate) struct Nats {
     pub(crate) nkey_file: Option<PathBuf>,
     pub(crate) credentials_file: Option<PathBuf>,
     pub(crate) tls_ca_file: Option<PathBuf>,
+    /// Set together with `tls_key_file`.
+    pub(crate) tls_certificate_file: Option<PathBuf>,
+    pub(crate) tls_key_file: Option<PathBuf>,
     pub(crate) tls_required: bool,
     pub(crate) events_max_age_days: u32,
     pub(crate) commands_max_age_days: u32,

@@ -1,14 +1,24 @@
 //! Bytes to JSON, stricter than `serde_json` alone: a key that stands twice is a fault (which of the two was meant?),
-//! and a number beyond every range is told with its path. Order of keys is kept; depth is bounded by `serde_json`.
+//! and a number beyond every range is told with its path. Order of keys is kept where `serde_json` keeps it; depth is
+//! bounded by it. The same for bodies over HTTP, for messages over NATS and for files.
 
-use std::fmt;
+use alloc::{
+    format,
+    string::{String, ToString as _},
+    vec::Vec,
+};
+use core::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
-use usher_lifecycle::{
+
+use crate::{
     limits::excerpt,
     refusal::{Code, Refusal},
 };
+
+/// Longest path in a refusal, in characters.
+const PATH: usize = 128;
 
 /// Reads one JSON document: UTF-8, nothing after it, no key twice, at most 127 levels deep.
 ///
@@ -45,18 +55,22 @@ impl Trail {
         let path = path.collect::<Vec<_>>().join(".");
         if self.twice {
             let message = format!("the key {} stands twice in one object", excerpt(&path));
-            return Refusal::field(Code::InvalidJson, super::field::short(&path), message);
+            return Refusal::field(Code::InvalidJson, short(&path), message);
         }
         // serde_json knows no kind for this; its words are pinned by a test.
         if error.to_string().starts_with("number out of range") {
             let message = format!("{} is a number beyond every range", excerpt(&path));
             return Refusal {
-                field: (!path.is_empty()).then(|| super::field::short(&path)),
+                field: (!path.is_empty()).then(|| short(&path)),
                 ..Refusal::new(Code::TooBig, message)
             };
         }
         Refusal::new(Code::InvalidJson, format!("the body is not JSON: {error}"))
     }
+}
+
+fn short(path: &str) -> String {
+    path.chars().take(PATH).collect()
 }
 
 struct Strict<'t>(&'t mut Trail);
