@@ -12,6 +12,7 @@ mod error;
 mod ids;
 mod inbox;
 mod keys;
+mod metrics;
 mod outbox;
 #[cfg(test)]
 mod plans;
@@ -32,6 +33,7 @@ pub use ids::seeded::seed;
 pub use ids::{mint, random};
 pub use inbox::{NewRejected, OutboxRejected, Rejected};
 pub use keys::{ApiKey, NewKey};
+pub use metrics::Readings;
 pub use outbox::{OutboxEvent, ShardLease};
 pub use reads::{BadCursor, Cursor, ListFilter, Listed, Page, TimelineRow};
 pub use schedules::{Advance, DueSchedule, ManualRequest, PlanInput, PlanWrite, Situation};

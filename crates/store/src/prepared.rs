@@ -5,7 +5,7 @@ use sqlx::{Executor, SqlSafeStr};
 use crate::{
     Store, apply, bootstrap, counters,
     db::{Bulk, Db, Stmt},
-    deliveries, inbox, keys, outbox, reads, schedules, store, workspaces,
+    deliveries, inbox, keys, metrics, outbox, reads, schedules, store, workspaces,
 };
 
 const STATEMENTS: &[&[&Stmt]] = &[
@@ -17,6 +17,7 @@ const STATEMENTS: &[&[&Stmt]] = &[
     deliveries::FINISH,
     inbox::STATEMENTS,
     keys::STATEMENTS,
+    metrics::STATEMENTS,
     outbox::STATEMENTS,
     reads::LOGS,
     reads::ONBOARDINGS,

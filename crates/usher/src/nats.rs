@@ -58,12 +58,12 @@ pub(crate) async fn bus(config: &Config) -> anyhow::Result<Bus> {
 pub(crate) struct NatsPart {
     pub(crate) nats: Nats,
     pub(crate) streams_exist: Arc<AtomicBool>,
-    pub(crate) address_file: Option<(PathBuf, SocketAddr)>,
+    pub(crate) address_file: (PathBuf, SocketAddr),
 }
 
 impl NatsPart {
     pub(crate) async fn run(self, intake: Option<Intake>, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let write = || self.address_file.iter().for_each(|(path, address)| write_address(path, *address));
+        let write = || write_address(&self.address_file.0, self.address_file.1);
         let mut ready = Box::pin(streams(self.nats.clone(), shutdown.clone()));
         let mut written = false;
         let made = tokio::select! {

@@ -10,6 +10,7 @@
 
 mod apply;
 mod batch;
+mod metrics;
 mod plan;
 mod read;
 mod requests;
@@ -19,13 +20,14 @@ mod workspaces;
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
+use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use usher_bus::{Commands, Delivery, Nats};
 use usher_store::Store;
 
 pub use self::batch::Verdict;
-use self::{requests::Answers, strikes::Strikes, workspaces::Workspaces};
+use self::{metrics::Metrics, requests::Answers, strikes::Strikes, workspaces::Workspaces};
 use crate::relay::chain;
 
 /// Most messages of a batch, which are one transaction.
@@ -47,6 +49,7 @@ pub struct Intake {
     wake: Arc<dyn Fn() + Send + Sync>,
     workspaces: Workspaces,
     strikes: Strikes,
+    metrics: Metrics,
 }
 
 impl Intake {
@@ -58,7 +61,20 @@ impl Intake {
         clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
         wake: Arc<dyn Fn() + Send + Sync>,
     ) -> Self {
-        Self { store, nats, clock, wake, workspaces: Workspaces::default(), strikes: Strikes::default() }
+        Self {
+            store,
+            nats,
+            clock,
+            wake,
+            workspaces: Workspaces::default(),
+            strikes: Strikes::default(),
+            metrics: Metrics::default(),
+        }
+    }
+
+    /// Adds what the intake counts to the registry.
+    pub fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
     }
 
     /// Takes commands and answers requests until `shutdown`, then finishes what it took. The streams have to be there.
@@ -144,6 +160,7 @@ impl Intake {
         if committed + rejected > 0 {
             (self.wake)();
         }
+        self.metrics.taken(batch, &verdicts, (self.clock)(), started.elapsed());
         let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(
             received = batch.len(),

@@ -8,18 +8,20 @@
 //! publish that fails stays pending, with all later ones of its subject. Refused commands go out the same way, in any
 //! order. While there is nothing to do the relay asks the outbox one question every half minute.
 
+mod metrics;
 mod pace;
 mod publish;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
+use prometheus_client::registry::Registry;
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 use usher_bus::{Bus, Hints};
 use usher_store::{ShardLease, Store, StoreError};
 
-use self::pace::Pace;
+use self::{metrics::Metrics, pace::Pace};
 
 /// How long a lease lasts unless it is renewed.
 const LEASE: Duration = Duration::from_secs(15);
@@ -37,6 +39,7 @@ pub struct Relay {
     clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
     lease: Option<ShardLease>,
     shutdown: CancellationToken,
+    metrics: Metrics,
 }
 
 /// What one pass did.
@@ -64,7 +67,19 @@ enum Prompt {
 impl Relay {
     /// A relay that holds nothing yet.
     pub fn new(store: Store, bus: Bus, clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>) -> Self {
-        Self { store, bus, clock, lease: None, shutdown: CancellationToken::new() }
+        Self {
+            store,
+            bus,
+            clock,
+            lease: None,
+            shutdown: CancellationToken::new(),
+            metrics: Metrics::default(),
+        }
+    }
+
+    /// Adds what the relay counts to the registry.
+    pub fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
     }
 
     /// Publishes until `shutdown`, then gives its lease back. Call `wake.notify_one()` after a commit of this process;

@@ -20,13 +20,19 @@ impl Relay {
         blocked: &mut HashSet<String>,
         report: &mut RelayReport,
     ) -> Result<(), StoreError> {
+        let before = *report;
         let mut acknowledged = Vec::with_capacity(events.len());
         let result = self.windows(shards, events, blocked, &mut acknowledged, report).await;
-        if !acknowledged.is_empty() {
-            self.store.mark_published(&acknowledged, (self.clock)()).await?;
+        let marked = if acknowledged.is_empty() {
+            Ok(())
+        } else {
+            self.store.mark_published(&acknowledged, (self.clock)()).await
+        };
+        if marked.is_ok() {
             report.published += acknowledged.len();
         }
-        result
+        self.metrics.count(before, *report);
+        marked.and(result)
     }
 
     async fn windows(
@@ -97,6 +103,7 @@ impl Relay {
             if waiting.is_empty() {
                 return Ok(());
             }
+            let before = *report;
             let max = self.bus.max_payload();
             let (ids, messages): (Vec<_>, Vec<_>) = waiting
                 .into_iter()
@@ -117,6 +124,7 @@ impl Relay {
                 self.store.mark_rejected_published(&published, (self.clock)()).await?;
                 report.rejected += published.len();
             }
+            self.metrics.count(before, *report);
             if published.len() < count {
                 return Ok(());
             }

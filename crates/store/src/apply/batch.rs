@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use tokio::time::Instant;
 use usher_lifecycle::{
     Code, Command, Refusal, WorkspaceId,
     command::{Aggregate, CustomerPart},
@@ -45,6 +46,13 @@ impl From<StoreError> for Failure {
 
 /// Applies the requests; one answer each, in order.
 pub(super) async fn run(store: &Store, requests: Vec<Timed>) -> Vec<Result<Applied, ApplyError>> {
+    let begun = Instant::now();
+    let answers = answers(store, requests).await;
+    store.metrics().applied(&answers, begun.elapsed());
+    answers
+}
+
+async fn answers(store: &Store, requests: Vec<Timed>) -> Vec<Result<Applied, ApplyError>> {
     let requests: Vec<Timed> =
         requests.into_iter().map(|(request, now)| (request, store.own_instant(now))).collect();
     match together(store, &requests).await {

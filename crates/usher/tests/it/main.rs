@@ -4,6 +4,7 @@ mod commands;
 mod embedded;
 mod foreign;
 mod preview;
+mod metrics;
 mod service;
 mod simulate;
 mod split;
