@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod http;
+pub mod import;
 pub mod intake;
 pub mod outlook;
 pub mod relay;

@@ -5,16 +5,18 @@ use sqlx::{Executor, SqlSafeStr};
 use crate::{
     Store, apply, bootstrap, counters,
     db::{Bulk, Db, Stmt},
-    deliveries, inbox, keys, metrics, outbox, reads, schedules, store, workspaces,
+    deliveries, imports, inbox, keys, metrics, outbox, reads, schedules, store, workspaces,
 };
 
 const STATEMENTS: &[&[&Stmt]] = &[
     apply::LOAD,
+    apply::REHEARSAL,
     apply::SEEN,
     bootstrap::STATEMENTS,
     counters::STATEMENTS,
     deliveries::CLAIM,
     deliveries::FINISH,
+    imports::STATEMENTS,
     inbox::STATEMENTS,
     keys::STATEMENTS,
     metrics::STATEMENTS,

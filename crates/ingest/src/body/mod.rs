@@ -16,8 +16,10 @@ mod user;
 mod workspace;
 
 pub use contact::{create_contact, patch_contact};
+pub(crate) use customer::KNOWN as CUSTOMER;
 pub use customer::{create_customer, patch_customer};
 pub use json::parse_json;
+pub(crate) use onboarding::CREATE as ONBOARDING;
 pub use onboarding::{create_onboarding, patch_onboarding, remind, snooze};
 pub use template::{create_template, patch_template};
 pub use user::{create_user, patch_user};

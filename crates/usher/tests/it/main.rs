@@ -3,8 +3,9 @@
 mod commands;
 mod embedded;
 mod foreign;
-mod preview;
+mod import;
 mod metrics;
+mod preview;
 mod service;
 mod simulate;
 mod split;
