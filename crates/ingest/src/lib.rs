@@ -3,6 +3,7 @@
 pub mod asyncapi;
 pub mod body;
 pub mod http;
+pub mod import;
 pub mod intake;
 pub mod outlook;
 pub mod relay;

@@ -8,9 +8,9 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 use usher_lifecycle::reminder::Channel;
-use usher_store::{Claim, ClaimLimits, Finish, Situation, StoreError};
+use usher_store::{Claim, ClaimLimits, Finish, Finished, Situation, StoreError};
 
 use crate::{
     Scheduler,
@@ -85,12 +85,15 @@ impl Scheduler {
             return Ok(0);
         }
         let limits = ClaimLimits { deliveries: CLAIM, lease: LEASE, channels };
+        let begun = Instant::now();
         let claims = self.store.claim(now, &limits).await?;
         if claims.is_empty() {
             return Ok(0);
         }
         let count = claims.len();
-        for (claim, situation) in self.surroundings(claims, &mut flights.landed, now).await? {
+        let claims = self.surroundings(claims, &mut flights.landed, now).await?;
+        self.metrics.claimed(begun.elapsed());
+        for (claim, situation) in claims {
             let (scheduler, stop) = (self.clone(), flights.stop.clone());
             let channel = claim.channel;
             flights.launch(channel, async move { scheduler.fly(claim, situation, stop, now).await });
@@ -147,7 +150,7 @@ impl Scheduler {
             match self.store.finish(landed[start..].to_vec(), (self.clock)()).await {
                 Ok(finished) => {
                     landed.truncate(start);
-                    report.add(finished);
+                    self.add(report, finished);
                     self.wrote_events();
                 }
                 Err(error) if error.is_away() => return Err(error),
@@ -162,6 +165,15 @@ impl Scheduler {
         Ok(())
     }
 
+    fn add(&self, report: &mut DispatchReport, finished: Finished) {
+        report.recorded += finished.recorded;
+        report.late += finished.late;
+        self.metrics.came_late(finished.late);
+        if finished.late > 0 {
+            tracing::warn!(late = finished.late, "outcomes came after their lease and were not recorded");
+        }
+    }
+
     async fn settle_last(
         &self,
         landed: &mut Vec<Finish>,
@@ -171,7 +183,7 @@ impl Scheduler {
         let delivery = last.delivery.id;
         match self.store.finish(vec![last], (self.clock)()).await {
             Ok(finished) => {
-                report.add(finished);
+                self.add(report, finished);
                 self.wrote_events();
             }
             Err(error) if error.is_away() => return Err(error),
@@ -189,26 +201,16 @@ impl Scheduler {
         report: &mut DispatchReport,
     ) -> Result<(), StoreError> {
         let mut wait = Duration::from_millis(200);
-        let until = tokio::time::Instant::now() + PATIENCE;
+        let until = Instant::now() + PATIENCE;
         loop {
             match self.settle(flights, report).await {
-                Err(error) if error.is_away() && tokio::time::Instant::now() < until => {
+                Err(error) if error.is_away() && Instant::now() < until => {
                     tracing::warn!(%error, outcomes = flights.landed.len(), "outcomes cannot be recorded yet");
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(Duration::from_secs(5));
                 }
                 result => return result,
             }
-        }
-    }
-}
-
-impl DispatchReport {
-    fn add(&mut self, finished: usher_store::Finished) {
-        self.recorded += finished.recorded;
-        self.late += finished.late;
-        if finished.late > 0 {
-            tracing::warn!(late = finished.late, "outcomes came after their lease and were not recorded");
         }
     }
 }

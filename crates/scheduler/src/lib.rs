@@ -9,6 +9,7 @@ mod dispatch;
 mod flights;
 pub mod message;
 mod message_of;
+mod metrics;
 mod plan;
 mod retry;
 mod send;
@@ -22,6 +23,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, Semaphore};
 use usher_bus::Bus;
 use usher_lifecycle::{
@@ -33,6 +35,7 @@ use usher_store::Store;
 use self::{
     channel::{Mailer, Outcome, SlackSender},
     message::Templates,
+    metrics::Metrics,
 };
 pub use self::{dispatch::DispatchReport, plan::PlanReport};
 
@@ -96,6 +99,7 @@ pub struct Scheduler {
     slack_turns: Arc<Semaphore>,
     resting: Arc<Mutex<HashMap<Channel, DateTime<Utc>>>>,
     events: Option<Arc<Notify>>,
+    metrics: Arc<Metrics>,
 }
 
 impl std::fmt::Debug for Scheduler {
@@ -126,7 +130,13 @@ impl Scheduler {
             slack_turns: Arc::new(Semaphore::new(SLACK_AT_ONCE)),
             resting: Arc::default(),
             events: None,
+            metrics: Arc::default(),
         }
+    }
+
+    /// Adds what the scheduler counts to the registry.
+    pub fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
     }
 
     /// Tells this one whenever events were written, so that the relay of the same process publishes them at once.

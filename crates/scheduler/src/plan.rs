@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
+use tokio::time::Instant;
 use usher_lifecycle::{
     Onboarding,
     customer::CustomerStatus,
@@ -39,8 +40,9 @@ impl Scheduler {
 
     /// Plans one batch of what is due; how many schedules and requests.
     pub(crate) async fn plan_batch(&self, now: DateTime<Utc>) -> Result<usize, StoreError> {
-        let configured = self.configured();
+        let (configured, begun) = (self.configured(), Instant::now());
         let planned = self.store.plan(now, BATCH, |input| write(input, configured, now)).await?;
+        self.metrics.planned(begun.elapsed());
         if planned > 0 {
             self.wrote_events();
             tracing::info!(planned, "reminders planned");

@@ -7,6 +7,7 @@ use std::panic::AssertUnwindSafe;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt as _;
+use tokio::time::Instant;
 use usher_lifecycle::{
     customer::CustomerStatus,
     reminder::{Channel, Reason, Rules, Verdict, recheck},
@@ -179,7 +180,10 @@ impl Attempt {
             (Channel::Email, Some(mailer), _) => match scheduler.templates.email(message) {
                 Ok(body) => {
                     self.parts.push((all, unknown()));
-                    self.ended(mailer.send(message, &body).await);
+                    let begun = Instant::now();
+                    let outcome = mailer.send(message, &body).await;
+                    scheduler.metrics.attempted(claim.channel, &outcome, begun.elapsed());
+                    self.ended(outcome);
                 }
                 Err(error) => self.parts.push((all, unrenderable(&error))),
             },
@@ -191,7 +195,9 @@ impl Attempt {
                             return;
                         }
                         self.parts.push((body.items.clone(), unknown()));
+                        let begun = Instant::now();
                         let outcome = slack.send(message, &body).await;
+                        scheduler.metrics.attempted(claim.channel, &outcome, begun.elapsed());
                         let down = matches!(outcome, Outcome::ChannelDown { .. });
                         self.ended(outcome);
                         if down {

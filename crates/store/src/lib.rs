@@ -10,8 +10,10 @@ mod db;
 mod deliveries;
 mod error;
 mod ids;
+mod imports;
 mod inbox;
 mod keys;
+mod metrics;
 mod outbox;
 #[cfg(test)]
 mod plans;
@@ -23,15 +25,17 @@ mod schedules;
 mod store;
 mod workspaces;
 
-pub use apply::{Applied, ApplyError, Dedupe, Outcome, Ref, Request};
+pub use apply::{Applied, ApplyError, Dedupe, Outcome, Ref, Rehearsal, Request};
 pub use bootstrap::{Bootstrap, Bootstrapped, check_secret};
 pub use deliveries::{AttemptError, Claim, ClaimLimits, Delivery, Finish, Finished, LedgerRow, Status};
 pub use error::StoreError;
 #[cfg(feature = "seeded")]
 pub use ids::seeded::seed;
 pub use ids::{mint, random};
+pub use imports::CustomerNames;
 pub use inbox::{NewRejected, OutboxRejected, Rejected, RejectedFilter, ReplayState};
 pub use keys::{ApiKey, NewKey};
+pub use metrics::Readings;
 pub use outbox::{OutboxEvent, ShardLease};
 pub use reads::{BadCursor, Cursor, ListFilter, Listed, Page, TimelineRow};
 pub use schedules::{Advance, DueSchedule, ManualRequest, PlanInput, PlanWrite, Situation};

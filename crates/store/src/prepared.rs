@@ -5,19 +5,22 @@ use sqlx::{Executor, SqlSafeStr};
 use crate::{
     Store, apply, bootstrap, counters,
     db::{Bulk, Db, Stmt},
-    deliveries, inbox, keys, outbox, reads, schedules, store, workspaces,
+    deliveries, imports, inbox, keys, metrics, outbox, reads, schedules, store, workspaces,
 };
 
 const STATEMENTS: &[&[&Stmt]] = &[
     apply::LOAD,
+    apply::REHEARSAL,
     apply::SEEN,
     apply::SEQUENCES,
     bootstrap::STATEMENTS,
     counters::STATEMENTS,
     deliveries::CLAIM,
     deliveries::FINISH,
+    imports::STATEMENTS,
     inbox::STATEMENTS,
     keys::STATEMENTS,
+    metrics::STATEMENTS,
     outbox::STATEMENTS,
     reads::LOGS,
     reads::ONBOARDINGS,

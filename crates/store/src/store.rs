@@ -19,6 +19,7 @@ use crate::{
     counters::Counters,
     db::{Db, statements},
     error::StoreError,
+    metrics::Metrics,
 };
 
 static POSTGRES: Migrator = sqlx::migrate!("../../migrations/postgres");
@@ -40,6 +41,7 @@ struct Inner {
     db: Db,
     counters: Counters,
     committer: Committer,
+    metrics: Metrics,
     last_instant: AtomicI64,
 }
 
@@ -56,6 +58,7 @@ impl Store {
             db,
             counters: Counters::default(),
             committer,
+            metrics: Metrics::default(),
             last_instant: AtomicI64::new(0),
         })))
     }
@@ -132,6 +135,10 @@ impl Store {
 
     pub(crate) fn counters(&self) -> &Counters {
         &self.0.counters
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     pub(crate) fn committer(&self) -> &Committer {

@@ -74,9 +74,16 @@ pub(crate) enum Command {
     Rejected(Rejected),
     /// Prints the `AsyncAPI` 3.0 document of everything that goes over NATS
     Asyncapi,
+    /// Takes customers or onboardings from a CSV file; may be repeated
+    Import(Import),
     /// Shows and checks the configuration
     #[command(subcommand)]
     Config(Config),
+    /// Prints what a shell needs to complete this command line
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Which workspace a command is about.
@@ -334,6 +341,42 @@ pub(crate) struct Simulate {
     /// The same on a page, with everybody's share
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+}
+
+/// A file of records. The columns are the fields of the API's create call; `external_id` is what a record is known by, so
+/// that an import may be repeated. An onboarding's customer is named by `customer_id`, `customer_external_id` or
+/// `customer_slug`. An empty cell is a field that is not given. Exit code 0 only if every line was taken.
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    #[command(flatten)]
+    pub(crate) scope: Scope,
+    /// The CSV file: UTF-8, a header, fields between commas, semicolons or tabs
+    pub(crate) file: PathBuf,
+    /// What the lines are (default: what the file's name says, as in customers.csv)
+    #[arg(long, value_enum)]
+    pub(crate) kind: Option<ImportKind>,
+    /// Does everything but keep it, and says what the import would do; on SQLite nobody else writes meanwhile
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Writes the lines that were not taken to this CSV file: line, field, code, message
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+}
+
+/// What the lines of a file are.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum ImportKind {
+    Customers,
+    Onboardings,
+}
+
+impl From<ImportKind> for usher_ingest::import::Kind {
+    fn from(kind: ImportKind) -> Self {
+        match kind {
+            ImportKind::Customers => Self::Customers,
+            ImportKind::Onboardings => Self::Onboardings,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,13 +3,13 @@
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use chrono::TimeDelta;
+use prometheus_client::registry::Registry;
 use secrecy::ExposeSecret as _;
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use usher_bus::{Bus, Nats};
 use usher_ingest::{
-    http::{App, Health, Readiness, router, serve},
+    http::{App, Health, HttpMetrics, Operations, Readiness, operations, router, serve},
     intake::Intake,
     relay::Relay,
 };
@@ -18,7 +18,9 @@ use usher_store::{Bootstrapped, Store};
 
 use crate::{
     config::Config,
-    embedded, messages,
+    embedded,
+    housekeeping::Housekeeping,
+    messages, metrics,
     nats::{self, NatsPart},
     store,
 };
@@ -50,10 +52,15 @@ impl Roles {
             Self::Scheduler => "scheduler",
         }
     }
-}
 
-/// Where the file with the real address is, within the data folder.
-const ADDRESS_FILE: &str = "http.addr";
+    /// The file with the address that was really bound, within the data folder.
+    const fn address_file(self) -> &'static str {
+        match self {
+            Self::All | Self::Ingest => "http.addr",
+            Self::Scheduler => "scheduler.addr",
+        }
+    }
+}
 
 /// Runs the roles until the process is told to end.
 pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -> anyhow::Result<()> {
@@ -63,7 +70,7 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
     }
     data_folder(&config.data_dir)?;
     let _lock = embedded::lock(url)?;
-    let listener = if roles.takes_in() { Some(listen(config).await?) } else { None };
+    let (listener, address) = listen(config, roles).await?;
     let shutdown = CancellationToken::new();
     tokio::spawn(signals(shutdown.clone()));
 
@@ -93,17 +100,37 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
     let quiet = CancellationToken::new();
     let (events, wake) = waker(&bus, &quiet);
 
+    let streams = nats::Streams::default();
+    let ready = readiness(&bus, &streams);
+    let scheduler = roles.sends().then(|| {
+        let (bus, clock) = (bus.clone(), Arc::clone(&clock));
+        Scheduler::new(store.clone(), bus, clock, channels, templates, messages::settings(config))
+            .with_events(Arc::clone(&events))
+    });
+    let intake = bus
+        .nats()
+        .filter(|_| roles.takes_in())
+        .map(|nats| Intake::new(store.clone(), nats.clone(), Arc::clone(&clock), Arc::clone(&wake)));
+    // Every role relays: the scheduler's own events do not wait for an ingest process. Leases keep them apart.
+    let relay = Relay::new(store.clone(), bus.clone(), Arc::clone(&clock));
+    let housekeeping = Housekeeping::new(store.clone(), config.nats.inbox_days);
+    let http = HttpMetrics::default();
+
+    let mut registry = Registry::default();
+    store.register(&mut registry);
+    relay.register(&mut registry);
+    housekeeping.register(&mut registry);
+    http.register(&mut registry);
+    if let Some(scheduler) = &scheduler {
+        scheduler.register(&mut registry);
+    }
+    if let Some(intake) = &intake {
+        intake.register(&mut registry);
+    }
+    let exposition = metrics::exposition(registry, store.clone(), bus.clone(), Arc::clone(&clock));
+
     let mut parts: JoinSet<anyhow::Result<()>> = JoinSet::new();
-    if roles.sends() {
-        let scheduler = Scheduler::new(
-            store.clone(),
-            bus.clone(),
-            Arc::clone(&clock),
-            channels,
-            templates,
-            messages::settings(config),
-        )
-        .with_events(Arc::clone(&events));
+    if let Some(scheduler) = scheduler {
         let shutdown = shutdown.clone();
         let checked = scheduler.clone();
         tokio::spawn(async move { checked.check_channels().await });
@@ -112,42 +139,39 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
             Ok(())
         });
     }
-    let mut listening = None;
-    let streams = nats::Streams::default();
-    if let Some((listener, address)) = listener {
-        let app = App {
+    let router = if roles.takes_in() {
+        router(App {
             store: store.clone(),
             clock: Arc::clone(&clock),
-            wake: Arc::clone(&wake),
-            ready: readiness(&bus, &streams),
+            wake,
+            ready,
             channels: messages::configured(config),
             body_limit: config.http.body_limit_bytes,
-        };
-        let shutdown = shutdown.clone();
-        parts.spawn(async move {
-            serve(listener, router(app), shutdown).await;
-            Ok(())
-        });
-        listening = Some(address);
-    }
-    // Every role relays: the scheduler's own events do not wait for an ingest process. Leases keep them apart.
-    let relay = Relay::new(store.clone(), bus.clone(), Arc::clone(&clock));
-    let relay = tokio::spawn(relay.run(quiet.clone(), events));
-    let (keeper, ending, inbox_days) = (store.clone(), shutdown.clone(), config.nats.inbox_days);
+            metrics: http,
+            exposition,
+        })
+    } else {
+        operations(Operations { store: store.clone(), ready, exposition }, http)
+    };
+    let ending = shutdown.clone();
     parts.spawn(async move {
-        housekeeping(&keeper, inbox_days, ending).await;
+        serve(listener, router, ending).await;
         Ok(())
     });
-    let address_file = listening.map(|address| (config.data_dir.join(ADDRESS_FILE), address));
+    let relay = tokio::spawn(relay.run(quiet.clone(), events));
+    let ending = shutdown.clone();
+    parts.spawn(async move {
+        housekeeping.run(ending).await;
+        Ok(())
+    });
+    let address_file = (config.data_dir.join(roles.address_file()), address);
     if let Some(nats) = bus.nats() {
-        let intake =
-            roles.takes_in().then(|| Intake::new(store.clone(), nats.clone(), Arc::clone(&clock), wake));
         let nats = NatsPart { nats: nats.clone(), streams, address_file: address_file.clone() };
         parts.spawn(nats.run(intake, shutdown.clone()));
-    } else if let Some((path, address)) = &address_file {
-        write_address(path, *address);
+    } else {
+        write_address(&address_file.0, address);
     }
-    announce(config, roles, listening);
+    announce(config, roles, address);
 
     let mut failed = None;
     while let Some(part) = parts.join_next().await {
@@ -179,22 +203,25 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
             "the store or NATS does not answer; events of the last moment are published at the next start"
         );
     }
-    if let Some((path, address)) = address_file
-        && std::fs::read_to_string(&path).is_ok_and(|text| text == address.to_string())
-    {
+    let (path, address) = address_file;
+    if std::fs::read_to_string(&path).is_ok_and(|text| text == address.to_string()) {
         drop(std::fs::remove_file(path));
     }
     failed.map_or(Ok(()), Err)
 }
 
 /// Takes the port, before anything is made that a failure would leave behind.
-async fn listen(config: &Config) -> anyhow::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(config.http.listen)
-        .await
-        .with_context(|| format!("http.listen {} cannot be bound", config.http.listen))?;
-    let address = listener.local_addr().context("http.listen")?;
+async fn listen(config: &Config, roles: Roles) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let (key, wanted) = if roles.takes_in() {
+        ("http.listen", config.http.listen)
+    } else {
+        ("http.scheduler_listen", config.http.scheduler_listen)
+    };
+    let listener =
+        TcpListener::bind(wanted).await.with_context(|| format!("{key} {wanted} cannot be bound"))?;
+    let address = listener.local_addr().context(key)?;
     // One that a killed process left behind must not lead anybody astray.
-    drop(std::fs::remove_file(config.data_dir.join(ADDRESS_FILE)));
+    drop(std::fs::remove_file(config.data_dir.join(roles.address_file())));
     Ok((listener, address))
 }
 
@@ -232,34 +259,6 @@ async fn open(config: &Config, secret: Option<String>) -> anyhow::Result<(Store,
 
 /// How long the last events and the closing of the store may take.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-/// How often old rows are swept out.
-const SWEEP: Duration = Duration::from_hours(1);
-/// How long answers under an `Idempotency-Key` are kept.
-const ANSWERS: TimeDelta = TimeDelta::hours(24);
-
-/// Forgets what is only kept so that repeats are known.
-async fn housekeeping(store: &Store, inbox_days: u32, shutdown: CancellationToken) {
-    let inbox = TimeDelta::days(i64::from(inbox_days));
-    loop {
-        let now = store::now();
-        let swept = tokio::select! {
-            () = shutdown.cancelled() => return,
-            swept = store.forget_repeats(now - inbox, now - ANSWERS) => swept,
-        };
-        match swept {
-            Ok(0) => {}
-            Ok(rows) => tracing::info!(rows, "old message ids and idempotency keys are forgotten"),
-            Err(error) => {
-                let error = anyhow::Error::from(error);
-                tracing::warn!(error = format!("{error:#}"), "old rows stay for now");
-            }
-        }
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(SWEEP) => {}
-        }
-    }
-}
 
 /// What is called after a commit: the relay looks at the outbox, and the schedulers at what is due. Many calls that come
 /// together are one.
@@ -303,17 +302,18 @@ pub(crate) fn write_address(path: &Path, address: SocketAddr) {
     let draft = path.with_extension("addr.new");
     let written = std::fs::write(&draft, address.to_string()).and_then(|()| std::fs::rename(&draft, path));
     match written {
-        Ok(()) => tracing::info!(%address, file = %path.display(), "the API answers"),
+        Ok(()) => tracing::info!(%address, file = %path.display(), "listening"),
         Err(error) => tracing::warn!(%error, file = %path.display(), "the address could not be written"),
     }
 }
 
 /// Says what to do next.
-fn announce(config: &Config, roles: Roles, listening: Option<SocketAddr>) {
-    let Some(address) = listening else {
+fn announce(config: &Config, roles: Roles, address: SocketAddr) {
+    if !roles.takes_in() {
         println!("usher {} works; reminders go {}", roles.name(), messages::in_words(config));
+        println!("  How it fares: http://{address}/readyz and /metrics");
         return;
-    };
+    }
     let url = config.http.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
     println!("  The API is at {url}/api/v1");
     println!("  Try it:       curl -H \"Authorization: Bearer $KEY\" {url}/api/v1/me");

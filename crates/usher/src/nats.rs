@@ -68,12 +68,12 @@ pub(crate) fn described(config: &Config) -> anyhow::Result<Settings> {
 pub(crate) struct NatsPart {
     pub(crate) nats: Nats,
     pub(crate) streams: Streams,
-    pub(crate) address_file: Option<(PathBuf, SocketAddr)>,
+    pub(crate) address_file: (PathBuf, SocketAddr),
 }
 
 impl NatsPart {
     pub(crate) async fn run(self, intake: Option<Intake>, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let write = || self.address_file.iter().for_each(|(path, address)| write_address(path, *address));
+        let write = || write_address(&self.address_file.0, self.address_file.1);
         let mut ready = Box::pin(streams(self.nats.clone(), self.streams.clone(), shutdown.clone()));
         let mut written = false;
         let made = tokio::select! {

@@ -47,14 +47,19 @@ fn document(value: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A value as people read it. Control characters of foreign text must not reach the terminal.
+/// Text without control characters: those of foreign text must not reach the terminal.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// A value as people read it.
 fn text(value: &Value) -> String {
     let text = match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
         Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
     };
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    plain(&text)
 }
 
 /// Prints a line.

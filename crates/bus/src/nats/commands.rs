@@ -55,6 +55,8 @@ struct Arrived {
     stream_sequence: u64,
     consumer_sequence: u64,
     num_delivered: u64,
+    published_at: DateTime<Utc>,
+    behind: u64,
 }
 
 /// Ends the pulling of one [`Commands`] from elsewhere.
@@ -80,6 +82,10 @@ pub struct Delivery {
     pub stream: StreamFacts,
     /// 1 for the first time.
     pub num_delivered: u64,
+    /// When the server took it.
+    pub published_at: DateTime<Utc>,
+    /// Commands behind it in the stream that nobody has been given yet.
+    pub behind: u64,
     nats: Nats,
     reply: async_nats::Subject,
 }
@@ -227,8 +233,19 @@ impl Commands {
         let (stream_sequence, consumer_sequence) = (info.stream_sequence, info.consumer_sequence);
         let num_delivered = u64::try_from(info.delivered).unwrap_or(1);
         let stream = info.stream.to_owned();
-        let message = message.message;
-        let arrived = Arrived { message, reply, stream, stream_sequence, consumer_sequence, num_delivered };
+        let behind = info.pending;
+        let nanos = i64::try_from(info.published.unix_timestamp_nanos()).unwrap_or_default();
+        let published_at = DateTime::from_timestamp_nanos(nanos);
+        let arrived = Arrived {
+            reply,
+            stream,
+            stream_sequence,
+            consumer_sequence,
+            num_delivered,
+            published_at,
+            behind,
+            message: message.message,
+        };
         self.arrived.push(arrived);
     }
 
@@ -252,6 +269,8 @@ impl Commands {
             payload: arrived.message.payload,
             stream: StreamFacts { name: arrived.stream, created, sequence: arrived.stream_sequence },
             num_delivered: arrived.num_delivered,
+            published_at: arrived.published_at,
+            behind: arrived.behind,
             nats: self.nats.clone(),
             reply: arrived.reply,
         };

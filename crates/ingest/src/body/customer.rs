@@ -30,7 +30,7 @@ const TEXTS: [&str; 9] = [
     "slack_channel_id",
     "external_id",
 ];
-pub(super) const KNOWN: [&str; 14] = [
+pub(crate) const KNOWN: [&str; 14] = [
     "name",
     "slug",
     "domain",

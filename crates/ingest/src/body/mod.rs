@@ -39,7 +39,9 @@ pub(crate) fn required_of_command(command: &str) -> &'static [&'static str] {
 pub(crate) use composite::is_composite;
 pub use composite::{contact_of, onboarding_with};
 pub use contact::{create_contact, patch_contact};
+pub(crate) use customer::KNOWN as CUSTOMER;
 pub use customer::{create_customer, patch_customer};
+pub(crate) use onboarding::CREATE as ONBOARDING;
 pub use onboarding::{create_onboarding, patch_onboarding, remind, snooze};
 pub use template::{create_template, patch_template};
 pub use user::{create_user, patch_user};

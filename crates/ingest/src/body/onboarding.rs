@@ -11,7 +11,7 @@ use usher_lifecycle::{
 
 use super::field::{Field, members, missing};
 
-pub(super) const CREATE: [&str; 15] = [
+pub(crate) const CREATE: [&str; 15] = [
     "customer_id",
     "template_id",
     "phase",

@@ -1,9 +1,35 @@
-//! Whether the service lives and can do its work. No key needed.
+//! Whether the service lives and can do its work. No key needed. These routes every role has.
 
-use axum::{Json, extract::State, http::StatusCode};
+use std::sync::Arc;
+
+use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use serde_json::{Map, Value, json};
+use usher_store::Store;
 
-use super::Api;
+use super::{
+    Api,
+    metrics::{self, Exposition},
+};
+
+/// What is told about a process.
+#[derive(Clone)]
+pub struct Operations {
+    /// Where everything is.
+    pub store: Store,
+    /// What `/readyz` tells beside the store. Must not block.
+    pub ready: Arc<dyn Fn() -> Readiness + Send + Sync>,
+    /// What `/metrics` shows.
+    pub exposition: Exposition,
+}
+
+/// Their routes.
+pub(super) fn routes(operations: Operations) -> Router {
+    Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics::metrics))
+        .with_state(operations)
+}
 
 /// How a part of the service fares.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +47,7 @@ pub enum Health {
 pub struct Readiness(pub Vec<(&'static str, Health)>);
 
 /// `GET /livez`: the process answers.
-pub(super) async fn livez() -> Json<Value> {
+async fn livez() -> Json<Value> {
     Json(json!({"status": "ok"}))
 }
 
@@ -31,9 +57,9 @@ pub(super) async fn health(State(api): State<Api>) -> Json<Value> {
 }
 
 /// `GET /readyz`: 503 only when requests cannot be answered; a bus that is away makes it `degraded`, with 200.
-pub(super) async fn readyz(State(api): State<Api>) -> (StatusCode, Json<Value>) {
-    let mut checks = vec![("store", store(&api).await)];
-    checks.extend((api.ready)().0);
+async fn readyz(State(operations): State<Operations>) -> (StatusCode, Json<Value>) {
+    let mut checks = vec![("store", store(&operations.store).await)];
+    checks.extend((operations.ready)().0);
     let down = checks.iter().any(|(_, health)| matches!(health, Health::Down(_)));
     let degraded = checks.iter().any(|(_, health)| matches!(health, Health::Degraded(_)));
     let (status, word) = match (down, degraded) {
@@ -52,12 +78,12 @@ pub(super) async fn readyz(State(api): State<Api>) -> (StatusCode, Json<Value>) 
 }
 
 /// The store answers, and its tables are those of this version.
-async fn store(api: &Api) -> Health {
-    if let Err(error) = api.store.ping().await {
+async fn store(store: &Store) -> Health {
+    if let Err(error) = store.ping().await {
         tracing::warn!(%error, "the store does not answer");
         return Health::Down("the database does not answer".into());
     }
-    match api.store.check_tables().await {
+    match store.check_tables().await {
         Ok(()) => Health::Ok,
         Err(error) => {
             tracing::warn!(%error, "the store's tables do not fit");

@@ -14,6 +14,7 @@ mod health;
 mod idempotency;
 mod list;
 mod me;
+mod metrics;
 mod onboardings;
 mod payload;
 mod reminders;
@@ -37,7 +38,8 @@ use usher_store::Store;
 
 pub use self::{
     error::ApiError,
-    health::{Health, Readiness},
+    health::{Health, Operations, Readiness},
+    metrics::{Exposition, HttpMetrics},
     serve::serve,
 };
 
@@ -59,6 +61,10 @@ pub struct App {
     pub channels: Configured,
     /// Most bytes of a body; more is 413.
     pub body_limit: usize,
+    /// Where requests are counted.
+    pub metrics: HttpMetrics,
+    /// What `/metrics` shows.
+    pub exposition: Exposition,
 }
 
 /// What the handlers share.
@@ -86,11 +92,26 @@ impl Api {
 
 /// The whole API as a service.
 pub fn router(app: App) -> Router {
+    let metrics = app.metrics.clone();
+    let operations = health::routes(Operations {
+        store: app.store.clone(),
+        ready: Arc::clone(&app.ready),
+        exposition: app.exposition.clone(),
+    });
     let api = Api(Arc::new(Inner { app, in_flight: idempotency::InFlight::default() }));
-    routes::table()
+    around(routes::table().with_state(api).merge(operations), metrics)
+}
+
+/// What a role without an API answers: `/livez`, `/readyz`, `/metrics`.
+pub fn operations(operations: Operations, metrics: HttpMetrics) -> Router {
+    around(health::routes(operations), metrics)
+}
+
+/// What every answer has.
+fn around(routes: Router, metrics: HttpMetrics) -> Router {
+    routes
         .fallback(error::route_not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(CatchPanicLayer::custom(error::panicked))
-        .layer(middleware::from_fn(trace::request))
-        .with_state(api)
+        .layer(middleware::from_fn_with_state(metrics, trace::request))
 }

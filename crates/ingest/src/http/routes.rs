@@ -11,8 +11,6 @@ use super::{
 
 pub(super) fn table() -> Router<Api> {
     Router::new()
-        .route("/livez", get(health::livez))
-        .route("/readyz", get(health::readyz))
         .route("/api/v1/health", get(health::health))
         .route("/api/v1/me", get(me::show))
         .route("/api/v1/customers", get(customers::list).post(customers::create))

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use axum::{
-    extract::{MatchedPath, Request},
+    extract::{MatchedPath, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue},
     middleware::Next,
     response::Response,
@@ -11,6 +11,8 @@ use axum::{
 use tokio::time::Instant;
 use tracing::Instrument as _;
 use usher_lifecycle::WorkspaceId;
+
+use super::metrics::HttpMetrics;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest id that is taken over from a caller.
@@ -26,7 +28,11 @@ impl Who {
     }
 }
 
-pub(super) async fn request(mut request: Request, next: Next) -> Response {
+pub(super) async fn request(
+    State(metrics): State<HttpMetrics>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let id = request_id(request.headers());
     let who = Who::default();
     request.extensions_mut().insert(who.clone());
@@ -38,11 +44,13 @@ pub(super) async fn request(mut request: Request, next: Next) -> Response {
     let span = tracing::info_span!("request", id);
     let mut response = next.run(request).instrument(span).await;
 
-    let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let took = begun.elapsed();
+    let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let status = response.status().as_u16();
+    metrics.answered(&method, &route, status, took);
     let workspace = who.0.get().map(|(workspace, _)| tracing::field::display(workspace));
     let key = who.0.get().map(|(_, prefix)| prefix.as_str());
-    if matches!(route.as_str(), "/livez" | "/readyz") {
+    if matches!(route.as_str(), "/livez" | "/readyz" | "/metrics") {
         tracing::debug!(%method, route, status, ms, request_id = id, workspace, key, "request");
     } else {
         tracing::info!(%method, route, status, ms, request_id = id, workspace, key, "request");

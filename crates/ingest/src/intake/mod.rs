@@ -12,6 +12,7 @@
 mod advisories;
 mod apply;
 mod batch;
+mod metrics;
 mod plan;
 mod read;
 mod replay;
@@ -22,12 +23,13 @@ mod workspaces;
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
+use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use usher_bus::{Commands, Delivery, Nats};
 use usher_store::Store;
 
-use self::{advisories::SecondNet, requests::Answers, strikes::Strikes, workspaces::Workspaces};
+use self::{advisories::SecondNet, metrics::Metrics, requests::Answers, strikes::Strikes, workspaces::Workspaces};
 pub use self::{
     batch::Verdict,
     replay::{Replay, Replayed, Try},
@@ -57,6 +59,7 @@ pub struct Intake {
     workspaces: Workspaces,
     strikes: Strikes,
     missing: Strikes,
+    metrics: Metrics,
 }
 
 impl Intake {
@@ -68,8 +71,21 @@ impl Intake {
         clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
         wake: Arc<dyn Fn() + Send + Sync>,
     ) -> Self {
-        let (strikes, missing) = (Strikes::failed(), Strikes::missing());
-        Self { store, nats, clock, wake, workspaces: Workspaces::default(), strikes, missing }
+        Self {
+            store,
+            nats,
+            clock,
+            wake,
+            workspaces: Workspaces::default(),
+            strikes: Strikes::failed(),
+            missing: Strikes::missing(),
+            metrics: Metrics::default(),
+        }
+    }
+
+    /// Adds what the intake counts to the registry.
+    pub fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
     }
 
     /// Takes commands and answers requests until `shutdown`, then finishes what it took. The streams have to be there.
@@ -161,6 +177,7 @@ impl Intake {
         if committed + rejected > 0 {
             (self.wake)();
         }
+        self.metrics.taken(batch, &verdicts, (self.clock)(), started.elapsed());
         let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(
             received = batch.len(),

@@ -10,12 +10,14 @@
 //! relay asks the outbox one question every half minute.
 
 mod holds;
+mod metrics;
 mod pace;
 mod publish;
 
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
+use prometheus_client::registry::Registry;
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 use usher_bus::{Bus, Hints};
@@ -23,6 +25,7 @@ use usher_store::{ShardLease, Store, StoreError};
 
 use self::{
     holds::{Holds, Lane},
+    metrics::Metrics,
     pace::Pace,
 };
 
@@ -43,6 +46,7 @@ pub struct Relay {
     lease: Option<ShardLease>,
     holds: Holds,
     shutdown: CancellationToken,
+    metrics: Metrics,
 }
 
 /// What one pass did.
@@ -70,7 +74,20 @@ enum Prompt {
 impl Relay {
     /// A relay that holds nothing yet.
     pub fn new(store: Store, bus: Bus, clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>) -> Self {
-        Self { store, bus, clock, lease: None, holds: Holds::default(), shutdown: CancellationToken::new() }
+        Self {
+            store,
+            bus,
+            clock,
+            lease: None,
+            holds: Holds::default(),
+            shutdown: CancellationToken::new(),
+            metrics: Metrics::default(),
+        }
+    }
+
+    /// Adds what the relay counts to the registry.
+    pub fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
     }
 
     /// Publishes until `shutdown`, then gives its lease back. Call `wake.notify_one()` after a commit of this process;
@@ -154,10 +171,13 @@ impl Relay {
         if self.holds.holds(lane, (self.clock)()) {
             return Ok(false);
         }
-        match lane {
+        let before = *report;
+        let more = match lane {
             Lane::Live | Lane::Test => self.events(lane, report).await,
             Lane::Rejected => self.rejected(report).await,
-        }
+        };
+        self.metrics.count(before, *report);
+        more
     }
 
     /// Whether a lease on some shards has not ended.

@@ -101,6 +101,8 @@ impl TestApp {
             ready: Arc::new(Readiness::default),
             channels: usher_lifecycle::reminder::Configured { email: true, slack: false },
             body_limit: http::BODY_LIMIT,
+            metrics: http::HttpMetrics::default(),
+            exposition: http::Exposition::default(),
         });
         Self {
             router,

@@ -81,6 +81,8 @@ async fn a_panic_is_logged_once() {
         ready: Arc::new(Readiness::default),
         channels: usher_lifecycle::reminder::Configured { email: true, slack: false },
         body_limit: 1024,
+        metrics: usher_ingest::http::HttpMetrics::default(),
+        exposition: usher_ingest::http::Exposition::default(),
     });
     let lines = Lines::default();
     let _listening = lines.listen();

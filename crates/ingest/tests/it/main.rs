@@ -7,6 +7,7 @@ mod changes;
 mod contacts;
 mod contract;
 mod idempotency;
+mod import;
 mod intake;
 mod keys;
 mod lists;

@@ -134,6 +134,8 @@ async fn a_bus_that_is_away_degrades_and_a_part_that_is_down_is_503() {
             ready: Arc::new(move || Readiness(vec![("bus", told.clone())])),
             channels: usher_lifecycle::reminder::Configured { email: true, slack: false },
             body_limit: 1024,
+            metrics: usher_ingest::http::HttpMetrics::default(),
+            exposition: usher_ingest::http::Exposition::default(),
         });
         let answer = app.get("/readyz").await;
         assert_eq!((answer.status, &answer.json()["status"]), (status, &json!(word)), "{health:?}");
@@ -151,6 +153,8 @@ async fn a_panic_is_a_500_in_the_envelope_and_the_next_request_is_served() {
         ready: Arc::new(Readiness::default),
         channels: usher_lifecycle::reminder::Configured { email: true, slack: false },
         body_limit: 1024,
+        metrics: usher_ingest::http::HttpMetrics::default(),
+        exposition: usher_ingest::http::Exposition::default(),
     });
     let answer = app.get("onboardings").await;
     answer.refused(500, "internal_error", None);

@@ -65,6 +65,10 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Every label.
+    pub(crate) const LABELS: [&'static str; 5] =
+        ["accepted", "refused_for_now", "refused_for_good", "channel_down", "unknown"];
+
     /// The variant's name, as it stands in logs and metrics.
     pub const fn label(&self) -> &'static str {
         match self {

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use tokio::time::Instant;
 use usher_lifecycle::{
     Code, Command, Refusal, WorkspaceId,
     command::{Aggregate, CustomerPart},
@@ -22,14 +23,14 @@ use super::{
     sequence::{self, Sequences},
     write::Work,
 };
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, db::Tx};
 
 /// Attempts at a batch that loses races; each loser has seen another one win.
 const ATTEMPTS: usize = 5;
 
 pub(super) type Timed = (Request, DateTime<Utc>);
 
-enum Failure {
+pub(super) enum Failure {
     /// Another transaction was faster; the same batch may succeed at once.
     Again(StoreError),
     /// The database or this code failed.
@@ -54,6 +55,15 @@ pub(super) enum End {
 
 /// Applies the requests; one answer each, in order.
 pub(super) async fn run(store: &Store, requests: Vec<Timed>, end: End) -> Vec<Result<Applied, ApplyError>> {
+    let begun = Instant::now();
+    let answers = answers(store, requests, end).await;
+    if end == End::Commit {
+        store.metrics().applied(&answers, begun.elapsed());
+    }
+    answers
+}
+
+async fn answers(store: &Store, requests: Vec<Timed>, end: End) -> Vec<Result<Applied, ApplyError>> {
     let requests: Vec<Timed> =
         requests.into_iter().map(|(request, now)| (request, store.own_instant(now))).collect();
     match together(store, &requests, end).await {
@@ -92,7 +102,7 @@ async fn together(
 }
 
 /// A unique index refused although the records were looked at before: somebody was faster, in between.
-fn refused_by_database(error: StoreError) -> ApplyError {
+pub(super) fn refused_by_database(error: StoreError) -> ApplyError {
     let index = error.unique_violation().unwrap_or_default();
     let taken = |code, field| {
         ApplyError::Refused(Refusal::field(code, field, format!("this {field} is taken already")))
@@ -115,7 +125,30 @@ async fn attempt(
 ) -> Result<Vec<Result<Applied, Refusal>>, Failure> {
     let mut numbers = numbers(store, requests).await?;
     let mut tx = store.db().begin().await?;
-    let mut seen = Seen::load(&mut tx, requests.iter().map(|(request, _)| request)).await?;
+    let Some(answers) = within(&mut tx, requests, &mut numbers).await? else {
+        tx.rollback().await?;
+        return Err(Failure::Again(StoreError::Bug("a batch lost every race".into())));
+    };
+    match end {
+        End::Commit => tx.commit().await?,
+        End::RollBack => tx.rollback().await?,
+    }
+    for ((request, _), left) in requests.iter().zip(numbers) {
+        for (kind, number) in left.0 {
+            store.counters().put((request.workspace_id, kind), [number]);
+        }
+    }
+    Ok(answers)
+}
+
+/// Decides and writes the requests; none when somebody else was faster, and the transaction is of no use. A request
+/// that creates records takes its numbers from those in its place.
+pub(super) async fn within(
+    tx: &mut Tx,
+    requests: &[Timed],
+    numbers: &mut [Numbers],
+) -> Result<Option<Vec<Result<Applied, Refusal>>>, Failure> {
+    let mut seen = Seen::load(tx, requests.iter().map(|(request, _)| request)).await?;
     let mut groups =
         group(requests.iter().enumerate(), |(_, (request, _))| (request.workspace_id, request.livemode));
     // Every transaction locks the groups in the same order.
@@ -124,10 +157,10 @@ async fn attempt(
     let mut answers: Vec<Option<Result<Applied, Refusal>>> = requests.iter().map(|_| None).collect();
     for ((workspace, livemode), members) in groups {
         let named: Vec<&Request> = members.iter().map(|(_, (request, _))| request).collect();
-        let mut facts = Facts::load(&mut tx, workspace, livemode, &named).await?;
+        let mut facts = Facts::load(tx, workspace, livemode, &named).await?;
         let ordered =
             facts.iter().flat_map(|facts| named.iter().filter_map(|it| ordered(it, facts))).collect();
-        sequences.load(&mut tx, workspace, ordered).await?;
+        sequences.load(tx, workspace, ordered).await?;
         for (place, (request, now)) in members {
             let answer = match (&mut facts, seen.before(request)) {
                 (None, _) => Err(Refusal::new(Code::UnknownWorkspace, "there is no such workspace")),
@@ -148,23 +181,9 @@ async fn attempt(
     }
     let refused = requests.iter().zip(&answers).filter(|(_, answer)| matches!(answer, Some(Err(_))));
     let refused: Vec<&Request> = refused.map(|((request, _), _)| request).collect();
-    let raced =
-        seen.overtaken(&mut tx, &refused).await? || work.write(&mut tx).await? || seen.write(&mut tx).await?;
-    sequences.write(&mut tx).await?;
-    if raced {
-        tx.rollback().await?;
-        return Err(Failure::Again(StoreError::Bug("a batch lost every race".into())));
-    }
-    match end {
-        End::Commit => tx.commit().await?,
-        End::RollBack => tx.rollback().await?,
-    }
-    for ((request, _), left) in requests.iter().zip(numbers) {
-        for (kind, number) in left.0 {
-            store.counters().put((request.workspace_id, kind), [number]);
-        }
-    }
-    Ok(answers.into_iter().flatten().collect())
+    let raced = seen.overtaken(tx, &refused).await? || work.write(tx).await? || seen.write(tx).await?;
+    sequences.write(tx).await?;
+    Ok(if raced { None } else { Some(answers.into_iter().flatten().collect()) })
 }
 
 /// Numbers for what a request may create.
@@ -172,6 +191,11 @@ async fn attempt(
 pub(super) struct Numbers(Vec<(Aggregate, i64)>);
 
 impl Numbers {
+    /// The number of the one record that a request may create.
+    pub(super) fn one(kind: Aggregate, number: i64) -> Self {
+        Self(vec![(kind, number)])
+    }
+
     pub(super) fn take(&mut self, kind: Aggregate) -> i64 {
         let place = self.0.iter().position(|(of, _)| *of == kind);
         place.map_or(0, |place| self.0.remove(place).1)

@@ -10,6 +10,7 @@ mod facts;
 mod index;
 mod load;
 mod look;
+mod rehearsal;
 mod rows;
 mod seen;
 mod sequence;
@@ -20,12 +21,14 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 pub(crate) use committer::Committer;
+pub use rehearsal::Rehearsal;
 use serde_json::Value;
 use usher_lifecycle::{Command, Refusal, WorkspaceId, event::Actor};
 
 #[cfg(test)]
 pub(crate) use self::{
     load::STATEMENTS as LOAD,
+    rehearsal::STATEMENTS as REHEARSAL,
     rows::BULKS as ROWS,
     seen::{BULKS as SEEN_BULKS, STATEMENTS as SEEN},
     sequence::{BULKS as SEQUENCE_BULKS, STATEMENTS as SEQUENCES},

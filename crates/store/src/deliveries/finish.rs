@@ -102,9 +102,11 @@ impl Store {
             .await?;
         let written = deliveries::insert(&mut tx, &follow_ups).await?;
         let new = follow_ups.iter().filter(|it| written.contains(&it.id.to_text()));
-        events.extend(new.filter_map(|it| Some(it.event(&Event::plain(told(it.status)?), now))));
+        events.extend(new.clone().filter_map(|it| Some(it.event(&Event::plain(told(it.status)?), now))));
         outbox::insert(&mut tx, events).await?;
         tx.commit().await?;
+        let ours = outcomes.iter().map(|it| &it.delivery).filter(|it| recorded.contains(&it.id.to_text()));
+        self.metrics().recorded(ours.chain(new.filter(|it| it.status != Status::Pending)));
         let count = recorded.len() as u64;
         Ok(Finished { recorded: count, late: outcomes.len() as u64 - count })
     }

@@ -114,7 +114,10 @@ impl Store {
     ) -> Result<usize, StoreError> {
         let mut tx = self.db().begin().await?;
         match plan_in(&mut tx, now, (schedules, requests), planner, looked).await {
-            Ok(()) => tx.commit().await?,
+            Ok(told) => {
+                tx.commit().await?;
+                self.metrics().recorded(told.iter());
+            }
             Err(error) => {
                 // At once: a transaction that is only dropped may hold its rows while they are planned one by one, and
                 // they would look like somebody else's.
@@ -133,7 +136,11 @@ impl Store {
         for it in [it, bare] {
             let mut tx = self.db().begin().await?;
             match set_aside(&mut tx, it, error, now).await {
-                Ok(()) => return tx.commit().await,
+                Ok(told) => {
+                    tx.commit().await?;
+                    self.metrics().recorded(told.iter());
+                    return Ok(());
+                }
                 Err(error) if error.is_away() => return Err(error),
                 Err(error) => {
                     tracing::error!(%error, "the fault of a schedule cannot be written to the ledger");
@@ -150,7 +157,8 @@ async fn plan_in(
     (schedules, requests): (u32, u32),
     planner: &(impl Fn(&PlanInput) -> PlanWrite + Sync),
     looked: &mut Vec<Looked>,
-) -> Result<(), StoreError> {
+) -> Result<Vec<Delivery>, StoreError> {
+    let mut told = Vec::new();
     let mut input = PlanInput::default();
     let mut unreadable = Vec::new();
     for row in tx.all(&DUE, vec![Arg::time(now), Arg::int(schedules.into())]).await? {
@@ -170,7 +178,7 @@ async fn plan_in(
         looked.push(it);
     }
     for (it, error) in unreadable {
-        set_aside(tx, it, &error, now).await?;
+        told.extend(set_aside(tx, it, &error, now).await?);
     }
     if !input.due.is_empty() || !input.manual.is_empty() {
         let onboardings = input.due.iter().map(|it| &it.onboarding);
@@ -178,11 +186,11 @@ async fn plan_in(
         input.situation = situation(tx, onboardings, Vec::new()).await?;
         let write = catch_unwind(AssertUnwindSafe(|| planner(&input)));
         let write = write.map_err(|_| StoreError::Bug("the planner panicked".into()))?;
-        write_plan(tx, write, now).await?;
+        told.extend(write_plan(tx, write, now).await?);
         let requests = Arg::texts(input.manual.iter().map(|it| it.id));
         tx.execute(&PLANNED, vec![requests, Arg::time(now)]).await?;
     }
-    Ok(())
+    Ok(told)
 }
 
 impl Looked {
@@ -238,7 +246,7 @@ async fn set_aside(
     it: Looked,
     error: &StoreError,
     now: DateTime<Utc>,
-) -> Result<(), StoreError> {
+) -> Result<Option<Delivery>, StoreError> {
     let (onboarding, request) = (it.onboarding, it.request);
     let cause = std::error::Error::source(error).map(ToString::to_string);
     tracing::error!(onboarding, request, %error, cause, "a reminder cannot be planned; it is set aside");
@@ -249,12 +257,13 @@ async fn set_aside(
         tx.execute(&MOVE_ON, args).await?
     };
     // None: somebody else has planned it meanwhile.
-    let Some(mut row) = it.ledger.filter(|_| moved > 0) else { return Ok(()) };
+    let Some(mut row) = it.ledger.filter(|_| moved > 0) else { return Ok(None) };
     row.errors.push(AttemptError { at: now, code: FAULT.into(), detail: error.to_string() });
-    if !deliveries::insert(tx, std::slice::from_ref(&row)).await?.is_empty() {
-        outbox::insert(tx, vec![row.event(&Event::plain(EventKind::ReminderFailed), now)]).await?;
+    if deliveries::insert(tx, std::slice::from_ref(&row)).await?.is_empty() {
+        return Ok(None);
     }
-    Ok(())
+    outbox::insert(tx, vec![row.event(&Event::plain(EventKind::ReminderFailed), now)]).await?;
+    Ok(Some(row))
 }
 
 fn due(row: &Row) -> Result<DueSchedule, StoreError> {
@@ -273,7 +282,8 @@ fn requested(row: &Row) -> Result<ManualRequest, StoreError> {
     })
 }
 
-async fn write_plan(tx: &mut Tx, write: PlanWrite, now: DateTime<Utc>) -> Result<(), StoreError> {
+/// Writes what was planned; the rows that ended in it, skipped or superseded.
+async fn write_plan(tx: &mut Tx, write: PlanWrite, now: DateTime<Utc>) -> Result<Vec<Delivery>, StoreError> {
     let mut told = supersede(tx, &write, now).await?;
     let advances = write.schedules.iter().map(|it| {
         vec![
@@ -293,7 +303,8 @@ async fn write_plan(tx: &mut Tx, write: PlanWrite, now: DateTime<Utc>) -> Result
         .iter()
         .filter_map(|it| Some(it.event(&Event::plain(deliveries::told(it.status)?), now)))
         .collect();
-    outbox::insert(tx, events).await
+    outbox::insert(tx, events).await?;
+    Ok(told)
 }
 
 /// What waits of an older slot gives way to the new one.

@@ -14,6 +14,7 @@ mod lists;
 mod outbox;
 mod plan;
 mod races;
+mod readings;
 mod repeats;
 mod setup;
 mod stress;

@@ -1,6 +1,8 @@
 //! What the commands do. Those that change records go through the same write path as the API.
 
+mod completions;
 mod config;
+mod import;
 mod onboarding;
 mod records;
 mod rejected;
@@ -50,6 +52,9 @@ pub(crate) async fn execute(cli: Cli) -> anyhow::Result<()> {
     {
         return simulate::made_up(flags, cli.json);
     }
+    if let Some(Command::Completions { shell }) = &cli.command {
+        return completions::execute(*shell);
+    }
     let config = configuration(&cli)?;
     // rustls has no default of its own here: one provider, chosen once.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
@@ -73,10 +78,11 @@ pub(crate) async fn execute(cli: Cli) -> anyhow::Result<()> {
             output::object(true, &document)
         }
         Command::Rejected(command) => Box::pin(rejected::execute(&config, command, json)).await,
+        Command::Import(arguments) => import::execute(&config, arguments, json).await,
         Command::Onboarding(command) => onboarding::execute(&config, command, json).await,
         Command::Simulate(flags) => simulate::of_store(&config, &flags, json).await,
         // Handled above, where a faulty configuration is no reason to stop.
-        Command::Config(_) => Ok(()),
+        Command::Config(_) | Command::Completions { .. } => Ok(()),
     }
 }
 

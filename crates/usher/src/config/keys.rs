@@ -102,6 +102,11 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Text(check::listen),
         "an address and a port such as 127.0.0.1:8080 or [::1]:8080 (port 0: any free one)",
     ),
+    key(
+        "http.scheduler_listen",
+        Kind::Text(check::listen),
+        "an address and a port such as 127.0.0.1:8081 or [::1]:8081 (port 0: any free one)",
+    ),
     key("http.public_url", Kind::Text(check::base_url), BASE_URL),
     key(
         "http.onboarding_url",

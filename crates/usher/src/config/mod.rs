@@ -46,6 +46,7 @@ pub(crate) struct Config {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Http {
     pub(crate) listen: SocketAddr,
+    pub(crate) scheduler_listen: SocketAddr,
     /// None: derive it from the address that was really bound. No slash at the end.
     pub(crate) public_url: Option<String>,
     /// The page of an onboarding, with `{id}`, `{display_id}` or `{external_id}`. None: messages have no link.

@@ -4,6 +4,8 @@ mod chaos;
 mod commands;
 mod embedded;
 mod foreign;
+mod import;
+mod metrics;
 mod nats;
 mod preview;
 mod rejected;

@@ -87,6 +87,7 @@ pub(crate) async fn start(
     let mut all = vec![
         ("USHER_DATA_DIR", data_dir.as_str()),
         ("USHER_HTTP__LISTEN", "127.0.0.1:0"),
+        ("USHER_HTTP__SCHEDULER_LISTEN", "127.0.0.1:0"),
         ("USHER_BOOTSTRAP_KEY", KEY),
         ("USHER_LOG__FILTER", "info,usher=debug"),
     ];

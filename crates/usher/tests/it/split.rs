@@ -13,22 +13,22 @@ use crate::{
 
 const COMMANDS: usize = 60;
 
-fn at(text: &str) -> DateTime<Utc> {
+pub(crate) fn at(text: &str) -> DateTime<Utc> {
     text.parse().expect("an instant")
 }
 
 /// The two processes and what they need.
-struct Split {
-    database: String,
-    nats: String,
-    smtp: String,
-    ingest_dir: tempfile::TempDir,
-    scheduler_dir: tempfile::TempDir,
+pub(crate) struct Split {
+    pub(crate) database: String,
+    pub(crate) nats: String,
+    pub(crate) smtp: String,
+    pub(crate) ingest_dir: tempfile::TempDir,
+    pub(crate) scheduler_dir: tempfile::TempDir,
 }
 
 impl Split {
     /// Starts one of them with a clock that stands at `clock`.
-    async fn start(&self, role: &str, clock: DateTime<Utc>) -> anyhow::Result<Child> {
+    pub(crate) async fn start(&self, role: &str, clock: DateTime<Utc>) -> anyhow::Result<Child> {
         let seconds = offset_to(clock).num_seconds().to_string();
         let env = [
             ("USHER_STORE__URL", self.database.as_str()),
@@ -42,7 +42,7 @@ impl Split {
         start(&[role], dir, &env).await
     }
 
-    async fn api(&self) -> anyhow::Result<Api> {
+    pub(crate) async fn api(&self) -> anyhow::Result<Api> {
         Api::of(self.ingest_dir.path()).await
     }
 }

@@ -7,6 +7,7 @@ fn each_key_refuses_what_it_cannot_use() {
     let bad = [
         ("data_dir", " "),
         ("http.listen", "8080"),
+        ("http.scheduler_listen", "localhost:8081"),
         ("http.public_url", "https://a.example/"),
         ("http.public_url", "ftp://a.example"),
         ("http.onboarding_url", "https://crm.example/onboardings"),
