@@ -11,7 +11,6 @@ use std::{
 };
 
 use anyhow::Context as _;
-use chrono::TimeDelta;
 use secrecy::ExposeSecret as _;
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -26,7 +25,7 @@ use usher_store::{Bootstrapped, Store};
 
 use crate::{
     config::Config,
-    embedded, messages,
+    embedded, housekeeping, messages,
     nats::{self, NatsPart},
     store,
 };
@@ -141,11 +140,8 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
     // Every role relays: the scheduler's own events do not wait for an ingest process. Leases keep them apart.
     let relay = Relay::new(store.clone(), bus.clone(), Arc::clone(&clock));
     let relay = tokio::spawn(relay.run(quiet.clone(), events));
-    let (keeper, ending, inbox_days) = (store.clone(), shutdown.clone(), config.nats.inbox_days);
-    parts.spawn(async move {
-        housekeeping(&keeper, inbox_days, ending).await;
-        Ok(())
-    });
+    let (keeper, ending, kept) = (store.clone(), shutdown.clone(), config.clone());
+    parts.spawn(async move { housekeeping::run(&keeper, &kept, ending).await });
     let address_file = listening.map(|address| (config.data_dir.join(ADDRESS_FILE), address));
     if let Some(nats) = bus.nats() {
         let intake =
@@ -240,34 +236,6 @@ async fn open(config: &Config, secret: Option<String>) -> anyhow::Result<(Store,
 
 /// How long the last events and the closing of the store may take.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-/// How often old rows are swept out.
-const SWEEP: Duration = Duration::from_hours(1);
-/// How long answers under an `Idempotency-Key` are kept.
-const ANSWERS: TimeDelta = TimeDelta::hours(24);
-
-/// Forgets what is only kept so that repeats are known.
-async fn housekeeping(store: &Store, inbox_days: u32, shutdown: CancellationToken) {
-    let inbox = TimeDelta::days(i64::from(inbox_days));
-    loop {
-        let now = store::now();
-        let swept = tokio::select! {
-            () = shutdown.cancelled() => return,
-            swept = store.forget_repeats(now - inbox, now - ANSWERS) => swept,
-        };
-        match swept {
-            Ok(0) => {}
-            Ok(rows) => tracing::info!(rows, "old message ids and idempotency keys are forgotten"),
-            Err(error) => {
-                let error = anyhow::Error::from(error);
-                tracing::warn!(error = format!("{error:#}"), "old rows stay for now");
-            }
-        }
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(SWEEP) => {}
-        }
-    }
-}
 
 /// What is called after a commit: the relay looks at the outbox, and the schedulers at what is due. Many calls that come
 /// together are one.

@@ -21,12 +21,12 @@ use super::{
     seen::Seen,
     write::Work,
 };
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, db::Tx};
 
 /// Attempts at a batch that loses races; each loser has seen another one win.
 const ATTEMPTS: usize = 5;
 
-pub(super) type Timed = (Request, DateTime<Utc>);
+pub(crate) type Timed = (Request, DateTime<Utc>);
 
 enum Failure {
     /// Another transaction was faster; the same batch may succeed at once.
@@ -98,7 +98,34 @@ fn refused_by_database(error: StoreError) -> ApplyError {
 async fn attempt(store: &Store, requests: &[Timed]) -> Result<Vec<Result<Applied, Refusal>>, Failure> {
     let mut numbers = numbers(store, requests).await?;
     let mut tx = store.db().begin().await?;
-    let mut seen = Seen::load(&mut tx, requests.iter().map(|(request, _)| request)).await?;
+    let Some(answers) = decided(&mut tx, requests, &mut numbers).await? else {
+        tx.rollback().await?;
+        return Err(Failure::Again(StoreError::Bug("a batch lost every race".into())));
+    };
+    tx.commit().await?;
+    for ((request, _), left) in requests.iter().zip(numbers) {
+        for (kind, number) in left.0 {
+            store.counters().put((request.workspace_id, kind), [number]);
+        }
+    }
+    Ok(answers)
+}
+
+/// Applies changes of records within a transaction that does more; none when another one was faster.
+pub(crate) async fn within(
+    tx: &mut Tx,
+    requests: &[Timed],
+) -> Result<Option<Vec<Result<Applied, Refusal>>>, StoreError> {
+    decided(tx, requests, &mut []).await
+}
+
+/// Decides and writes; none when another transaction was faster, so that all must be decided anew.
+async fn decided(
+    tx: &mut Tx,
+    requests: &[Timed],
+    numbers: &mut [Numbers],
+) -> Result<Option<Vec<Result<Applied, Refusal>>>, StoreError> {
+    let mut seen = Seen::load(tx, requests.iter().map(|(request, _)| request)).await?;
     let mut groups =
         group(requests.iter().enumerate(), |(_, (request, _))| (request.workspace_id, request.livemode));
     // Every transaction locks the groups in the same order.
@@ -107,7 +134,7 @@ async fn attempt(store: &Store, requests: &[Timed]) -> Result<Vec<Result<Applied
     let mut answers: Vec<Option<Result<Applied, Refusal>>> = requests.iter().map(|_| None).collect();
     for ((workspace, livemode), members) in groups {
         let named: Vec<&Request> = members.iter().map(|(_, (request, _))| request).collect();
-        let mut facts = Facts::load(&mut tx, workspace, livemode, &named).await?;
+        let mut facts = Facts::load(tx, workspace, livemode, &named).await?;
         for (place, (request, now)) in members {
             let answer = match (&mut facts, seen.before(request)) {
                 (None, _) => Err(Refusal::new(Code::UnknownWorkspace, "there is no such workspace")),
@@ -128,19 +155,8 @@ async fn attempt(store: &Store, requests: &[Timed]) -> Result<Vec<Result<Applied
     }
     let refused = requests.iter().zip(&answers).filter(|(_, answer)| matches!(answer, Some(Err(_))));
     let refused: Vec<&Request> = refused.map(|((request, _), _)| request).collect();
-    let raced =
-        seen.overtaken(&mut tx, &refused).await? || work.write(&mut tx).await? || seen.write(&mut tx).await?;
-    if raced {
-        tx.rollback().await?;
-        return Err(Failure::Again(StoreError::Bug("a batch lost every race".into())));
-    }
-    tx.commit().await?;
-    for ((request, _), left) in requests.iter().zip(numbers) {
-        for (kind, number) in left.0 {
-            store.counters().put((request.workspace_id, kind), [number]);
-        }
-    }
-    Ok(answers.into_iter().flatten().collect())
+    let raced = seen.overtaken(tx, &refused).await? || work.write(tx).await? || seen.write(tx).await?;
+    Ok((!raced).then(|| answers.into_iter().flatten().collect()))
 }
 
 /// Numbers for what a request may create.
@@ -259,6 +275,7 @@ fn commit(
     }
     if let Record::Onboarding(onboarding) = &decision.record {
         work.schedule(onboarding, &decision.schedule, now);
+        work.heed(onboarding, &decision.events, &request.actor, now);
     }
     let customer = match &decision.record {
         Record::Customer(customer) => {

@@ -17,6 +17,7 @@ mod write;
 
 use std::sync::Arc;
 
+pub(crate) use batch::within;
 use chrono::{DateTime, Utc};
 pub(crate) use committer::Committer;
 use serde_json::Value;
