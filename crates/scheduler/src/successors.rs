@@ -58,9 +58,8 @@ impl Scheduler {
         let Some(onboarding) = situation.onboardings.get(&old.onboarding_id) else { return Vec::new() };
         let channel = old.channel.as_slice();
         let channels = match old.kind {
-            Kind::Cadence => None,
+            Kind::Cadence | Kind::Escalation => None,
             Kind::Manual => channels_given(old).then_some(channel),
-            Kind::Escalation => None,
             // The customer's primary contact, or nobody.
             Kind::Customer => return Vec::new(),
         };

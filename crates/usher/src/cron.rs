@@ -114,7 +114,7 @@ mod tests {
         }
         let weekend = times("0 9 * * 5-7", "UTC", "2026-03-02T12:00:00Z", 3);
         assert_eq!(
-            weekend.iter().map(Datelike::weekday).collect::<Vec<_>>(),
+            weekend.iter().map(DateTime::weekday).collect::<Vec<_>>(),
             [Weekday::Fri, Weekday::Sat, Weekday::Sun]
         );
     }
@@ -197,6 +197,6 @@ mod tests {
             assert!(text.parse::<Cron>().is_err(), "{text}");
         }
         // A day that never comes.
-        assert_eq!(times("0 0 30 2 *", "UTC", "2026-01-01T00:00:00Z", 1), []);
+        assert_eq!(times("0 0 30 2 *", "UTC", "2026-01-01T00:00:00Z", 1), Vec::<DateTime<Utc>>::new());
     }
 }

@@ -213,12 +213,12 @@ async fn ten_thousand_due_at_0900(mut rig: Rig) {
         let creates = creates.map(|create| rig.request(create, None)).collect();
         assert!(rig.store.apply_all(creates, rig.now()).await.iter().all(Result::is_ok));
     }
-    let mailer = || Channels { mailer: Some(rig.mailer_with(4)), slack: None };
+    let by_email = || Channels { mailer: Some(rig.mailer_with(4)), slack: None };
     let mut per_minutes = Vec::new();
     for tens in 0..=6 {
         rig.set(&format!("2026-03-03T{:02}:{:02}:00Z", 9 + tens / 6, tens % 6 * 10));
         let before = rig.sink.messages().len();
-        let scheduler = rig.scheduler_with(rig.store.clone(), mailer());
+        let scheduler = rig.scheduler_with(rig.store.clone(), by_email());
         if is_shared {
             let other = rig.another().await;
             tokio::join!(rig.pass(&scheduler), rig.pass(&other));
