@@ -186,6 +186,10 @@ pub struct Reminded {
     pub last_slot: Option<NaiveDate>,
     /// While slots pass unsent: since when and why.
     pub silent: Option<Silent>,
+    /// Slots of the rhythm that were reminded since the last sign of life.
+    pub unheeded: u32,
+    /// The escalation since then: the `after_reminders` of the last step that was taken; 0 = none.
+    pub escalated: u32,
 }
 
 /// A span in which slots pass unsent.

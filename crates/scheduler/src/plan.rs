@@ -7,10 +7,15 @@ use usher_lifecycle::{
     Onboarding,
     customer::CustomerStatus,
     person::User,
-    reminder::{Configured, Kind, Reason, Rules, Target, audience::audience, plan::step, spread},
+    reminder::{
+        Configured, DueNow, Kind, Reason, Rules, Target,
+        audience::{audience, escalation},
+        plan::step,
+        spread, steps_due,
+    },
 };
 use usher_store::{
-    Advance, Delivery, DueSchedule, ManualRequest, PlanInput, PlanWrite, Situation, StoreError,
+    Advance, Delivery, DueSchedule, Escalated, ManualRequest, PlanInput, PlanWrite, Situation, StoreError,
 };
 
 use crate::Scheduler;
@@ -29,6 +34,7 @@ impl Scheduler {
     /// Plans everything that is due at `now`, batch by batch.
     pub async fn plan(&self, now: DateTime<Utc>) -> Result<PlanReport, StoreError> {
         let mut report = PlanReport::default();
+        while self.redate(now).await? {}
         loop {
             let count = self.plan_batch(now).await?;
             report.planned += count;
@@ -36,6 +42,15 @@ impl Scheduler {
                 return Ok(report);
             }
         }
+    }
+
+    /// Carries a changed policy on by one batch; whether there was one, so that there may be more.
+    pub(crate) async fn redate(&self, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let looked_at = self.store.redate(now, BATCH).await?;
+        if let Some(onboardings) = looked_at {
+            tracing::info!(onboardings, "pending reminders follow the changed policy of their workspace");
+        }
+        Ok(looked_at.is_some())
     }
 
     /// Plans one batch of what is due; how many schedules and requests.
@@ -116,8 +131,10 @@ fn scheduled(
         next: step.next,
         last_slot: step.due.map(|due| due.slot.date),
         silent: step.silent,
+        escalated: None,
     });
     let Some(planned) = step.due else { return };
+    escalated(onboarding, &around, planned, configured, now, write);
     let row = |send_after| {
         let slot = planned.slot.date.to_string();
         Delivery::pending(onboarding, Kind::Cadence, slot, planned.slot.due_at, send_after, now)
@@ -131,6 +148,47 @@ fn scheduled(
             }
         }
         Err(reason) => write.deliveries.push(unaddressed(row(planned.send_after), reason)),
+    }
+}
+
+/// The steps of escalation that are to be taken as another reminder is due.
+fn escalated(
+    onboarding: &Onboarding,
+    around: &Around<'_>,
+    planned: DueNow,
+    configured: Configured,
+    now: DateTime<Utc>,
+    write: &mut PlanWrite,
+) {
+    for step in steps_due(around.rules, &onboarding.reminders) {
+        let slot = planned.slot.date.to_string();
+        let (due_at, send_after) = (planned.slot.due_at, planned.send_after);
+        let mut row = Delivery::pending(onboarding, Kind::Escalation, slot, due_at, send_after, now);
+        row.detail = Some(json!({
+            "after_reminders": step.after_reminders,
+            "unheeded": onboarding.reminders.unheeded,
+            "to": step.to,
+            "set_state": step.set_state,
+        }));
+        let rows = match escalation(around.rules, onboarding, &around.people, configured, step.to) {
+            Ok(targets) => {
+                let to = |target: Target| {
+                    let own = Delivery { id: usher_store::mint::reminder(now), ..row.clone() };
+                    let recipient = target.recipient.to_string();
+                    let send_after = spread(&around.rules.policy, send_after, &recipient, target.channel);
+                    addressed(Delivery { send_after, ..own }, target)
+                };
+                targets.into_iter().map(to).collect()
+            }
+            Err(reason) => vec![unaddressed(row, reason)],
+        };
+        if let Some(first) = rows.first() {
+            write.escalated.push(Escalated { delivery: first.clone(), set_state: step.set_state });
+        }
+        write.deliveries.extend(rows);
+        if let Some(advance) = write.schedules.last_mut() {
+            advance.escalated = Some(step.after_reminders);
+        }
     }
 }
 

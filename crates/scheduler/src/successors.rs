@@ -8,7 +8,10 @@ use usher_lifecycle::{
     command::UserPatch,
     event::Actor,
     person::User,
-    reminder::{Channel, Kind, Reason, Recipient, Rules, audience::audience},
+    reminder::{
+        Channel, EscalationStep, Kind, Reason, Recipient, Rules,
+        audience::{audience, escalation},
+    },
 };
 use usher_store::{Claim, Dedupe, Delivery, Ref, Request, Situation};
 
@@ -55,10 +58,10 @@ impl Scheduler {
         let Some(onboarding) = situation.onboardings.get(&old.onboarding_id) else { return Vec::new() };
         let channel = old.channel.as_slice();
         let channels = match old.kind {
-            Kind::Cadence => None,
+            Kind::Cadence | Kind::Escalation => None,
             Kind::Manual => channels_given(old).then_some(channel),
-            // These have an audience of their own.
-            Kind::Escalation | Kind::Customer => return Vec::new(),
+            // The customer's primary contact, or nobody.
+            Kind::Customer => return Vec::new(),
         };
         let mut people = people(onboarding, situation);
         if let (Some(broken), Some(Recipient::User(id))) = (broken, &old.recipient) {
@@ -69,7 +72,12 @@ impl Scheduler {
             let row = Delivery::pending(onboarding, old.kind, slot, old.due_at, now, now);
             Delivery { detail: old.detail.clone(), ..row }
         };
-        match audience(rules, onboarding, &people, self.configured(), channels) {
+        let targets = match step_of(old, rules) {
+            Some(step) => escalation(rules, onboarding, &people, self.configured(), step.to),
+            None if old.kind == Kind::Escalation => return Vec::new(),
+            None => audience(rules, onboarding, &people, self.configured(), channels),
+        };
+        match targets {
             Ok(targets) => targets
                 .into_iter()
                 .filter(|to| Some(to.channel) != old.channel || Some(&to.recipient) != old.recipient.as_ref())
@@ -80,6 +88,13 @@ impl Scheduler {
             Err(_) => Vec::new(),
         }
     }
+}
+
+/// The step of escalation that a delivery belongs to, as the rules have it now.
+fn step_of<'a>(delivery: &Delivery, rules: &'a Rules) -> Option<&'a EscalationStep> {
+    let after =
+        delivery.detail.as_ref().filter(|_| delivery.kind == Kind::Escalation)?["after_reminders"].as_u64();
+    rules.escalation.iter().find(|step| Some(u64::from(step.after_reminders)) == after)
 }
 
 /// Whether *remind now* named the channels itself.

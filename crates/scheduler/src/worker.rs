@@ -78,7 +78,11 @@ impl Scheduler {
         if next.is_none_or(|at| at > now) {
             return Ok(Found::Nothing(next));
         }
-        // A batch at a time: between them what landed is recorded, and a shutdown is noticed.
+        // A batch at a time: between them what landed is recorded, and a shutdown is noticed. What a changed policy moves
+        // is moved before anything is planned by it.
+        if self.redate(now).await? {
+            return Ok(Found::Work);
+        }
         let planned = self.plan_batch(now).await?;
         let launched = self.launch(flights, now).await?;
         Ok(if planned > 0 || launched > 0 { Found::Work } else { Found::Held })

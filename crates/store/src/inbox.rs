@@ -3,10 +3,11 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
+use usher_lifecycle::ReminderId;
 
 use crate::{
     Store,
-    db::{Arg, Row, statements},
+    db::{Arg, Row, Stmt, statements},
     error::StoreError,
 };
 
@@ -51,6 +52,13 @@ statements! {
     FORGET_ANSWERS = "DELETE FROM idempotency_keys WHERE (workspace_id, livemode, endpoint, key) IN (
                         SELECT workspace_id, livemode, endpoint, key FROM idempotency_keys WHERE created_at < $1 LIMIT $2)";
     REPLAYED = "UPDATE rejected SET replayed_at = $2, replay_outcome = $3, replay_message = $4 WHERE id = $1";
+    // Ids begin with the time at which they were made, so the primary key finds the old ones.
+    FORGET_LEDGER = "DELETE FROM deliveries WHERE id IN (
+                        SELECT id FROM deliveries WHERE id < $1 AND status <> 'pending' ORDER BY id LIMIT $2)";
+    FORGET_REQUESTS = "DELETE FROM reminder_requests WHERE id IN (
+                        SELECT id FROM reminder_requests WHERE id < $1 AND planned_at IS NOT NULL ORDER BY id LIMIT $2)";
+    TAKE_TURN = "INSERT INTO housekeeping (task, ran_at) VALUES ($1, $3)
+                 ON CONFLICT (task) DO UPDATE SET ran_at = excluded.ran_at WHERE housekeeping.ran_at < $2";
     MARK = "UPDATE rejected SET published_at = $2 WHERE id {in:$1} AND published_at IS NULL";
 }
 
@@ -201,18 +209,42 @@ impl Store {
         inbox: DateTime<Utc>,
         answers: DateTime<Utc>,
     ) -> Result<u64, StoreError> {
+        let mut rows = 0;
+        for (stmt, before) in [(&FORGET_INBOX, inbox), (&FORGET_SEQUENCES, inbox), (&FORGET_ANSWERS, answers)] {
+            rows += self.forget(stmt, Arg::time(before)).await?;
+        }
+        Ok(rows)
+    }
+
+    /// Deletes rows of the ledger that were planned before that and are not pending, and the requests that are planned;
+    /// how many rows.
+    pub async fn forget_ledger(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        let oldest_kept = ReminderId::new(before, 0);
+        let rows = self.forget(&FORGET_LEDGER, Arg::id(oldest_kept)).await?;
+        Ok(rows + self.forget(&FORGET_REQUESTS, Arg::id(oldest_kept)).await?)
+    }
+
+    /// Deletes in batches, each in a transaction of its own.
+    async fn forget(&self, stmt: &'static Stmt, before: Arg) -> Result<u64, StoreError> {
         let mut forgotten = 0;
-        for (stmt, before) in [(&FORGET_INBOX, inbox), (&FORGET_SEQUENCES, inbox), (&FORGET_ANSWERS, answers)]
-        {
-            loop {
-                let rows = self.db().execute(stmt, vec![Arg::time(before), Arg::int(SWEPT_AT_ONCE)]).await?;
-                forgotten += rows;
-                if i64::try_from(rows).unwrap_or(0) < SWEPT_AT_ONCE {
-                    break;
-                }
+        loop {
+            let rows = self.db().execute(stmt, vec![before.clone(), Arg::int(SWEPT_AT_ONCE)]).await?;
+            forgotten += rows;
+            if i64::try_from(rows).unwrap_or(0) < SWEPT_AT_ONCE {
+                return Ok(forgotten);
             }
         }
-        Ok(forgotten)
+    }
+
+    /// Whether a task of housekeeping is the caller's to do: false when some process has taken it at `since` or later.
+    pub async fn take_turn(
+        &self,
+        task: &str,
+        since: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let args = vec![Arg::text(task), Arg::time(since), Arg::time(now)];
+        Ok(self.db().execute(&TAKE_TURN, args).await? == 1)
     }
 
     /// Keeps refused commands; one that is kept already stays as it is.

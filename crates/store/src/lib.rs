@@ -38,6 +38,6 @@ pub use keys::{ApiKey, NewKey};
 pub use metrics::Readings;
 pub use outbox::{OutboxEvent, ShardLease};
 pub use reads::{BadCursor, Cursor, ListFilter, Listed, Page, TimelineRow};
-pub use schedules::{Advance, DueSchedule, ManualRequest, PlanInput, PlanWrite, Situation};
+pub use schedules::{Advance, DueSchedule, Escalated, ManualRequest, PlanInput, PlanWrite, Situation};
 pub use store::Store;
 pub use usher_lifecycle::workspace::Workspace;

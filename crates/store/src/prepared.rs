@@ -27,6 +27,7 @@ const STATEMENTS: &[&[&Stmt]] = &[
     reads::PEOPLE,
     reads::TEMPLATES,
     schedules::PLAN,
+    schedules::REDATE,
     schedules::STATEMENTS,
     store::STATEMENTS,
     workspaces::STATEMENTS,
@@ -41,6 +42,7 @@ const BULKS: &[&[&Bulk]] = &[
     deliveries::FINISH_BULKS,
     outbox::BULKS,
     schedules::PLAN_BULKS,
+    schedules::REDATE_BULKS,
 ];
 
 /// Name and text of everything on the lists.

@@ -18,7 +18,8 @@ macro_rules! onboarding_columns {
          o.waiting_since, o.wizard_completed_at, o.reminder_email, o.reminder_slack, o.reminder_frequency_days, \
          o.snoozed_until, o.external_id, o.created_at, o.updated_at, o.version, o.cadence_base, o.phase_entered_at, \
          o.idle_since, o.idle_seconds, o.target_shifts, o.deleted_at, \
-         s.slot, s.due_at, s.last_slot, s.last_reminded_at, s.silent_since, s.silent_reason"
+         s.slot, s.due_at, s.last_slot, s.last_reminded_at, s.silent_since, s.silent_reason, \
+         s.unheeded, s.escalated"
     };
 }
 
@@ -109,6 +110,8 @@ pub(crate) fn onboarding(row: &Row) -> Result<Onboarding, StoreError> {
             last_reminded_at: row.opt_time("last_reminded_at")?,
             last_slot: row.opt_date("last_slot")?,
             silent,
+            unheeded: small(row, "unheeded")?,
+            escalated: small(row, "escalated")?,
         },
     })
 }

@@ -1,12 +1,13 @@
 //! Schedules: which onboardings are due to be reminded, and what planning looks at and writes.
 
 mod plan;
+mod redate;
 
 use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use usher_lifecycle::{
-    CustomerId, Onboarding, OnboardingId, ReminderId, UserId, WorkspaceId,
+    CustomerId, Onboarding, OnboardingId, ReminderId, State, UserId, WorkspaceId,
     customer::Customer,
     onboarding::Silent,
     person::User,
@@ -15,7 +16,10 @@ use usher_lifecycle::{
 };
 
 #[cfg(test)]
-pub(crate) use self::plan::{BULKS as PLAN_BULKS, STATEMENTS as PLAN};
+pub(crate) use self::{
+    plan::{BULKS as PLAN_BULKS, STATEMENTS as PLAN},
+    redate::{BULKS as REDATE_BULKS, STATEMENTS as REDATE},
+};
 use crate::{
     Store,
     db::{Arg, Tx, statements},
@@ -36,7 +40,10 @@ statements! {
                      SELECT MIN(due_at) AS at FROM schedules WHERE due_at IS NOT NULL
                      UNION ALL SELECT MIN(send_after) FROM deliveries WHERE status = 'pending' AND lease_until IS NULL
                      UNION ALL SELECT MIN(lease_until) FROM deliveries WHERE status = 'pending' AND lease_until IS NOT NULL
-                     UNION ALL SELECT MIN(requested_at) FROM reminder_requests WHERE planned_at IS NULL) AS wakes";
+                     UNION ALL SELECT MIN(requested_at) FROM reminder_requests WHERE planned_at IS NULL
+                     UNION ALL SELECT MIN(CASE WHEN redating_version < version THEN updated_at
+                                               ELSE COALESCE(redating_again, updated_at) END)
+                               FROM workspaces WHERE redated_version < version) AS wakes";
 }
 
 /// An onboarding whose reminder is due.
@@ -98,6 +105,17 @@ pub struct Advance {
     pub last_slot: Option<NaiveDate>,
     /// Since when and why slots pass unsent.
     pub silent: Option<Silent>,
+    /// The `after_reminders` of the last step of escalation that is taken; none = no further one.
+    pub escalated: Option<u32>,
+}
+
+/// A step of escalation that is taken with a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Escalated {
+    /// Its delivery, or the first of them; the event is told about it.
+    pub delivery: Delivery,
+    /// The state that the onboarding gets, if any.
+    pub set_state: Option<State>,
 }
 
 /// What planning writes.
@@ -107,6 +125,8 @@ pub struct PlanWrite {
     pub deliveries: Vec<Delivery>,
     /// Where the schedules stand.
     pub schedules: Vec<Advance>,
+    /// The steps of escalation, whose deliveries are among the rows.
+    pub escalated: Vec<Escalated>,
 }
 
 impl Store {

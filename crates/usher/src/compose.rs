@@ -113,7 +113,7 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
         .map(|nats| Intake::new(store.clone(), nats.clone(), Arc::clone(&clock), Arc::clone(&wake)));
     // Every role relays: the scheduler's own events do not wait for an ingest process. Leases keep them apart.
     let relay = Relay::new(store.clone(), bus.clone(), Arc::clone(&clock));
-    let housekeeping = Housekeeping::new(store.clone(), config.nats.inbox_days);
+    let housekeeping = Housekeeping::new(store.clone(), config);
     let http = HttpMetrics::default();
 
     let mut registry = Registry::default();
@@ -160,10 +160,7 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
     });
     let relay = tokio::spawn(relay.run(quiet.clone(), events));
     let ending = shutdown.clone();
-    parts.spawn(async move {
-        housekeeping.run(ending).await;
-        Ok(())
-    });
+    parts.spawn(housekeeping.run(ending));
     let address_file = (config.data_dir.join(roles.address_file()), address);
     if let Some(nats) = bus.nats() {
         let nats = NatsPart { nats: nats.clone(), streams, address_file: address_file.clone() };

@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod compose;
 mod config;
+mod cron;
 mod embedded;
 mod housekeeping;
 mod messages;

@@ -3,6 +3,7 @@
 pub mod audience;
 pub mod cadence;
 pub mod calendar;
+pub mod escalation;
 pub mod outlook;
 pub mod plan;
 pub mod policy;
@@ -22,7 +23,8 @@ pub use calendar::{
     exists, instant, is_working_day, local, local_date, roll_back, roll_forward, sendable_at, start_of_day,
     whole_days_between,
 };
-pub use outlook::{Outlook, outlook};
+pub use escalation::{is_sign_of_life, steps_due};
+pub use outlook::{Outlook, Prospect, outlook};
 pub use plan::{DueNow, GRACE, Gap, Step, gap, spread, stable_hash, step};
 pub use policy::{
     Ambiguous, CatchUp, EscalateTo, EscalationStep, Policy, RequireReason, Rules, UnknownZone, Zone, zone,
@@ -31,4 +33,4 @@ pub use quiet::free_from;
 pub use reason::{Kind, Reason};
 pub use recheck::{Context, Planned, Verdict, recheck};
 pub use recipient::{Channel, Recipient};
-pub use schedule::{Schedule, reschedule};
+pub use schedule::{Schedule, redated, reschedule};

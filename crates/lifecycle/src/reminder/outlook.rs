@@ -1,14 +1,18 @@
 //! Outlook: what comes next and to whom, or why nothing will, by the same functions that plan and send.
 
-use alloc::vec::Vec;
+use alloc::{string::ToString, vec::Vec};
 
 use chrono::{DateTime, Utc};
 
 use super::{
-    audience::{Configured, Target, audience},
+    audience::{Configured, Target, audience, switched_on},
     cadence::{Slot, next_reminder, slots},
+    plan::spread,
     policy::Rules,
-    reason::Reason,
+    reason::{Kind, Reason},
+    recheck::{Context, Planned, Verdict, recheck},
+    recipient::Channel,
+    schedule::pending,
 };
 use crate::{customer::CustomerStatus, onboarding::Onboarding, person::User};
 
@@ -19,8 +23,20 @@ pub struct Outlook {
     pub slots: Vec<Slot>,
     /// Why none will come, when none will.
     pub silence: Option<Reason>,
-    /// Who would be told now, or why nobody.
-    pub recipients: Result<Vec<Target>, Reason>,
+    /// Who would be told of the first of them, or why nobody.
+    pub recipients: Result<Vec<Prospect>, Reason>,
+    /// The channels that are switched on and that this installation does not have: nothing is planned for them.
+    pub not_configured: Vec<Channel>,
+}
+
+/// Somebody who would be told of the next slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prospect {
+    /// To whom, by which channel, and why to them.
+    pub target: Target,
+    /// When their message goes out; later than the due time while they have quiet hours, a day off, or messages are
+    /// spread. Or why it will not.
+    pub sends: Result<DateTime<Utc>, Reason>,
 }
 
 /// The next `count` slots after `now` and their recipients as they are now. `customer` is none when it is deleted;
@@ -34,24 +50,65 @@ pub fn outlook(
     now: DateTime<Utc>,
     count: usize,
 ) -> Outlook {
-    let status = customer.unwrap_or(CustomerStatus::Onboarding);
-    let recipients = audience(rules, onboarding, people, configured, None);
-    let next = match next_reminder(rules, onboarding, status, customer.is_none(), now) {
-        Ok(next) => next,
-        Err(silence) => return Outlook { slots: Vec::new(), silence: Some(silence.reason()), recipients },
+    let context = Context {
+        rules,
+        onboarding,
+        customer_status: customer.unwrap_or(CustomerStatus::Onboarding),
+        customer_deleted: customer.is_none(),
+        people,
+        primary_contact: None,
+        configured,
     };
+    let missing = |channel: &Channel| switched_on(onboarding, None, *channel) && !configured.has(*channel);
+    let not_configured = Channel::ALL.into_iter().filter(missing).collect();
+    let targets = audience(rules, onboarding, people, configured, None);
+    let next = next_reminder(rules, onboarding, context.customer_status, context.customer_deleted, now);
+    let (slots, silence) = match next {
+        Ok(next) => (upcoming(rules, onboarding, next, now, count), None),
+        Err(silence) => (Vec::new(), Some(silence.reason())),
+    };
+    let first = slots.first().copied();
+    let prospect = |target| Prospect { sends: sends(&context, &target, first, now), target };
+    let recipients = targets.map(|targets| targets.into_iter().map(prospect).collect());
+    Outlook { slots, silence, recipients, not_configured }
+}
+
+fn upcoming(
+    rules: &Rules,
+    onboarding: &Onboarding,
+    next: Slot,
+    now: DateTime<Utc>,
+    count: usize,
+) -> Vec<Slot> {
     // A slot that waits to be planned keeps its place, also where the rhythm was changed after it was set.
-    let reminders = onboarding.reminders;
-    let pending =
-        reminders.next_slot.zip(reminders.next_reminder_at).map(|(date, due_at)| Slot { date, due_at });
-    let first = pending.filter(|slot| slot.due_at <= next.due_at).unwrap_or(next);
-    let later = slots(
-        &rules.policy,
-        onboarding.hidden.cadence_base,
-        onboarding.reminder_frequency_days,
-        first.due_at.max(now),
-    );
-    let slots =
-        core::iter::once(first).chain(later.filter(|slot| slot.date != first.date)).take(count).collect();
-    Outlook { slots, silence: None, recipients }
+    let first = pending(&rules.policy, onboarding).filter(|slot| slot.due_at <= next.due_at).unwrap_or(next);
+    let (base, days) = (onboarding.hidden.cadence_base, onboarding.reminder_frequency_days);
+    let later = slots(&rules.policy, base, days, first.due_at.max(now));
+    core::iter::once(first).chain(later.filter(|slot| slot.date != first.date)).take(count).collect()
+}
+
+/// What the check before sending would say at the time at which the message is to go out.
+fn sends(
+    context: &Context<'_>,
+    target: &Target,
+    slot: Option<Slot>,
+    now: DateTime<Utc>,
+) -> Result<DateTime<Utc>, Reason> {
+    // Without a slot, as if one were due now: whoever is muted is so all the same.
+    let due_at = slot.map_or(now, |slot| slot.due_at);
+    let date = slot.map(|slot| slot.date.to_string()).unwrap_or_default();
+    let planned = Planned {
+        kind: Kind::Cadence,
+        slot: &date,
+        due_at,
+        channel: target.channel,
+        recipient: &target.recipient,
+        channels_given: false,
+    };
+    let at = spread(&context.rules.policy, due_at.max(now), &target.recipient.to_string(), target.channel);
+    match recheck(context, &planned, at) {
+        Verdict::Send => Ok(at),
+        Verdict::Later(later) => Ok(later),
+        Verdict::Skip(reason) => Err(reason),
+    }
 }

@@ -62,6 +62,8 @@ pub enum Reason {
     NeverReachable,
     /// The onboarding waits on the customer no more.
     NotWaiting,
+    /// Somebody took care of the onboarding before the escalation went out.
+    Heeded,
     /// The workspace does not write to customers.
     CustomerNotNudged,
     /// The calendar ends before another slot.
@@ -85,7 +87,7 @@ impl Kind {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Completed,
         Self::Paused,
         Self::Deleted,
@@ -104,6 +106,7 @@ impl Reason {
         Self::NotConfigured,
         Self::NeverReachable,
         Self::NotWaiting,
+        Self::Heeded,
         Self::CustomerNotNudged,
         Self::NoneLeft,
     ];
@@ -129,6 +132,7 @@ impl Reason {
             Self::NotConfigured => "not_configured",
             Self::NeverReachable => "never_reachable",
             Self::NotWaiting => "not_waiting",
+            Self::Heeded => "heeded",
             Self::CustomerNotNudged => "customer_not_nudged",
             Self::NoneLeft => "none_left",
         }

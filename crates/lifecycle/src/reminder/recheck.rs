@@ -108,6 +108,8 @@ fn unwanted(context: &Context<'_>, planned: &Planned<'_>, now: DateTime<Utc>) ->
         {
             Some(silence.unwrap_or(Reason::Superseded))
         }
+        // The count began anew since it was planned.
+        Kind::Escalation if onboarding.reminders.escalated == 0 => Some(silence.unwrap_or(Reason::Heeded)),
         Kind::Cadence | Kind::Escalation | Kind::Customer => silence.or_else(|| {
             // A slot inside a snooze stays unwanted after its end: the next one has come by then, or will.
             let snoozed = onboarding.snoozed_until.is_some_and(|end| now < end || planned.due_at < end);

@@ -105,6 +105,16 @@ pub(crate) fn after_change(
     Schedule::Set { next, silent, gap }
 }
 
+/// The pending slot after a change of the workspace's zone, time or days: the same date, its instant anew; none when it
+/// stands already. An instant that has passed by now is due, and caught up like any other.
+pub fn redated(policy: &Policy, onboarding: &Onboarding) -> Option<Slot> {
+    let reminders = &onboarding.reminders;
+    let stands = |slot: &Slot| {
+        Some(slot.date) == reminders.next_slot && Some(slot.due_at) == reminders.next_reminder_at
+    };
+    pending(policy, onboarding).filter(|slot| !stands(slot))
+}
+
 /// After such a reason no slot ever comes again.
 const fn is_final(reason: Reason) -> bool {
     match reason {
@@ -124,13 +134,14 @@ const fn is_final(reason: Reason) -> bool {
         | Reason::NotConfigured
         | Reason::NeverReachable
         | Reason::NotWaiting
+        | Reason::Heeded
         | Reason::CustomerNotNudged
         | Reason::NoneLeft => false,
     }
 }
 
 /// The pending slot, its instant as the policy has it now.
-fn pending(policy: &Policy, onboarding: &Onboarding) -> Option<Slot> {
+pub(super) fn pending(policy: &Policy, onboarding: &Onboarding) -> Option<Slot> {
     let reminders = &onboarding.reminders;
     let slot = Slot { date: reminders.next_slot?, due_at: reminders.next_reminder_at? };
     Some(redate(policy, slot.date).unwrap_or(slot))

@@ -21,7 +21,7 @@ stories!(
     completed_while_its_message_waited_for_its_turn,
     muted_between_planning_and_sending,
     channel_off_between_planning_and_sending,
-    both_channels_off_shows_no_next_reminder,
+    both_channels_off_between_planning_and_sending_shows_no_next_reminder_either,
     customer_churned_between_planning_and_sending,
     reassigned_between_planning_and_sending_reaches_the_new_person,
     reassigned_with_slack_reaches_the_new_person_once_by_each_channel,
@@ -133,7 +133,7 @@ async fn channel_off_between_planning_and_sending(rig: Rig) {
     nothing_goes_out(&rig, onboarding, "channel_off").await;
 }
 
-async fn both_channels_off_shows_no_next_reminder(rig: Rig) {
+async fn both_channels_off_between_planning_and_sending_shows_no_next_reminder_either(rig: Rig) {
     let (onboarding, _) = planned(&rig).await;
     let off = OnboardingPatch {
         reminder_email: Some(false),

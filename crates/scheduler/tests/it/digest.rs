@@ -11,14 +11,14 @@ use crate::rig::{Rig, stories};
 use usher_scheduler::Channels;
 
 stories!(
-    several_onboardings_of_one_person_due_together_are_one_message,
-    the_same_person_in_two_roles_gets_one_message,
+    several_onboardings_of_one_person_due_together_one_message,
+    the_same_person_in_two_roles_one_message,
     remind_now_and_the_slot_at_the_same_instant_are_one_message,
     two_schedulers_one_slot_one_message,
     a_digest_waits_until_all_of_it_is_planned,
 );
 
-async fn several_onboardings_of_one_person_due_together_are_one_message(rig: Rig) {
+async fn several_onboardings_of_one_person_due_together_one_message(rig: Rig) {
     let (ada, grace) = (rig.user("ada").await, rig.user("grace").await);
     let mut all = Vec::new();
     for (name, csm) in [("Acme", ada), ("Bolt", ada), ("Crux", ada), ("Dune", grace)] {
@@ -40,7 +40,7 @@ async fn several_onboardings_of_one_person_due_together_are_one_message(rig: Rig
     assert_eq!(ids.len(), 1, "one message carried all three");
 }
 
-async fn the_same_person_in_two_roles_gets_one_message(rig: Rig) {
+async fn the_same_person_in_two_roles_one_message(rig: Rig) {
     let ada = rig.user("ada").await;
     let design = usher_lifecycle::Phase::ProgramDesign;
     let rest = CreateOnboarding { phase: Some(design), ..CreateOnboarding::default() };

@@ -16,15 +16,15 @@ use crate::rig::{Rig, count, stories};
 stories!(
     started_yesterday_is_sent_once_at_the_time_of_day,
     a_restart_in_between_changes_nothing,
-    restarted_every_day_the_seven_day_rhythm_holds,
-    down_across_the_slot_sends_one_with_its_lag,
-    down_for_fourteen_days_sends_one,
+    restarted_more_often_than_the_interval,
+    down_across_the_slot,
+    down_for_14_days_at_daily_frequency,
     late_on_a_sunday_night_waits_for_monday,
-    a_wake_up_five_seconds_late_is_not_late,
-    remind_now_goes_at_any_hour_and_leaves_the_rhythm_alone,
+    a_wake_up_1_to_5_s_late_is_not_missed,
+    sending_by_hand_does_not_shift_the_rhythm,
     remind_now_on_the_channels_asked_for,
     remind_now_of_a_completed_onboarding_is_refused,
-    paused_over_the_slot_and_resumed_sends_nothing_at_once,
+    paused_over_the_slot_and_resumed_in_the_afternoon,
     quiet_hours_end_exactly_one_message,
     deferred_is_superseded_by_the_next_slot,
     what_travels_apart_has_message_ids_of_its_own,
@@ -68,7 +68,7 @@ async fn a_restart_in_between_changes_nothing(rig: Rig) {
     assert_eq!(rig.story(onboarding).await, ["email ada sent -"]);
 }
 
-async fn restarted_every_day_the_seven_day_rhythm_holds(rig: Rig) {
+async fn restarted_more_often_than_the_interval(rig: Rig) {
     let ada = rig.user("ada").await;
     let weekly = CreateOnboarding { reminder_frequency_days: Some(7), ..CreateOnboarding::default() };
     rig.create("Acme", &[(Role::Csm, ada)], weekly).await;
@@ -81,7 +81,7 @@ async fn restarted_every_day_the_seven_day_rhythm_holds(rig: Rig) {
     assert_eq!(rig.sink.messages().len(), 1);
 }
 
-async fn down_across_the_slot_sends_one_with_its_lag(rig: Rig) {
+async fn down_across_the_slot(rig: Rig) {
     let ada = rig.user("ada").await;
     let onboarding = rig.onboarding("Acme", &[(Role::Csm, ada)]).await;
     rig.pass_at(&rig.scheduler(), "2026-03-03T10:30:00Z").await;
@@ -91,7 +91,7 @@ async fn down_across_the_slot_sends_one_with_its_lag(rig: Rig) {
     assert_eq!(row.object()["lag_seconds"], 5_400);
 }
 
-async fn down_for_fourteen_days_sends_one(rig: Rig) {
+async fn down_for_14_days_at_daily_frequency(rig: Rig) {
     let ada = rig.user("ada").await;
     let onboarding = rig.onboarding("Acme", &[(Role::Csm, ada)]).await;
     // Tuesday again: ten working days were missed, and today's slot is the latest.
@@ -121,14 +121,14 @@ async fn late_on_a_sunday_night_waits_for_monday(rig: Rig) {
     assert_eq!((count(&rows, Status::Sent), count(&rows, Status::Pending)), (1, 0));
 }
 
-async fn a_wake_up_five_seconds_late_is_not_late(rig: Rig) {
+async fn a_wake_up_1_to_5_s_late_is_not_missed(rig: Rig) {
     let ada = rig.user("ada").await;
     let onboarding = rig.onboarding("Acme", &[(Role::Csm, ada)]).await;
     rig.pass_at(&rig.scheduler(), "2026-03-03T09:00:05Z").await;
     assert_eq!(rig.story(onboarding).await, ["email ada sent -"]);
 }
 
-async fn remind_now_goes_at_any_hour_and_leaves_the_rhythm_alone(rig: Rig) {
+async fn sending_by_hand_does_not_shift_the_rhythm(rig: Rig) {
     let ada = rig.user("ada").await;
     let onboarding = rig.onboarding("Acme", &[(Role::Csm, ada)]).await;
     let scheduler = rig.scheduler();
@@ -183,7 +183,7 @@ async fn remind_now_of_a_completed_onboarding_is_refused(rig: Rig) {
     assert_eq!(rig.sink.messages().len(), 0);
 }
 
-async fn paused_over_the_slot_and_resumed_sends_nothing_at_once(rig: Rig) {
+async fn paused_over_the_slot_and_resumed_in_the_afternoon(rig: Rig) {
     let ada = rig.user("ada").await;
     let onboarding = rig.onboarding("Acme", &[(Role::Csm, ada)]).await;
     let scheduler = rig.scheduler();

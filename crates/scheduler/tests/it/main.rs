@@ -6,13 +6,17 @@ mod digest;
 mod due;
 mod email;
 mod email_security;
+mod escalation;
 mod message;
 mod overrides;
+mod policy_change;
 mod rig;
+mod scenarios;
 mod slack;
 mod slack_outcomes;
 mod smtp_outcomes;
 mod unknown_fate;
+mod wake_up;
 mod worker;
 
 use std::sync::LazyLock;

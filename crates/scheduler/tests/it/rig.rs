@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use usher_bus::{Bus, Local};
 use usher_lifecycle::command::{CreateCustomer, CreateOnboarding, CreateUser, OnboardingPatch, UserPatch};
 use usher_lifecycle::customer::{CustomerFields, CustomerStatus};
-use usher_lifecycle::event::Actor;
+use usher_lifecycle::event::{Actor, ActorKind};
 use usher_lifecycle::onboarding::Role;
 use usher_lifecycle::person::Reach;
 use usher_lifecycle::reminder::Rules;
@@ -101,6 +101,17 @@ impl Rig {
     pub(crate) async fn rules(&mut self, rules: Rules) {
         let made = self.store.create_workspace("other", "Other", &rules, self.now()).await.unwrap();
         self.workspace = made.unwrap().id;
+    }
+
+    /// The workspace decides anew.
+    pub(crate) async fn change_rules(&self, rules: &Rules) {
+        let sql = format!(
+            "UPDATE workspaces SET settings = '{}', version = version + 1, updated_at = '{}' WHERE id = '{}'",
+            serde_json::to_string(rules).unwrap(),
+            self.now().format("%Y-%m-%dT%H:%M:%S%.6fZ"),
+            self.workspace,
+        );
+        assert_eq!(usher_testkit::sql::execute(&self.url, &sql).await.unwrap(), 1);
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {
@@ -245,6 +256,17 @@ impl Rig {
 
     pub(crate) async fn patch(&self, onboarding: OnboardingId, patch: OnboardingPatch) {
         self.apply(Command::ChangeOnboarding(patch), Some(onboarding.to_text())).await;
+    }
+
+    /// As a caller of the API does it: a sign of life, unlike what usher does by itself.
+    pub(crate) async fn apply_as_a_person(&self, command: Command, onboarding: OnboardingId) {
+        let actor = Actor { kind: ActorKind::ApiKey, id: None, name: None };
+        let request = Request { actor, ..self.request(command, Some(onboarding.to_text())) };
+        self.store.apply(request, self.now()).await.unwrap();
+    }
+
+    pub(crate) async fn patch_as_a_person(&self, onboarding: OnboardingId, patch: OnboardingPatch) {
+        self.apply_as_a_person(Command::ChangeOnboarding(patch), onboarding).await;
     }
 
     pub(crate) async fn patch_user(&self, user: UserId, patch: UserPatch) {

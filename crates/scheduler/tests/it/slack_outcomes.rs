@@ -13,7 +13,7 @@ stories!(
     a_429_with_retry_after_costs_no_attempt,
     channel_not_found_falls_to_email,
     a_revoked_token_takes_slack_down_and_blames_nobody,
-    a_lost_answer_is_repeated_once_and_the_ledger_says_it_cannot_be_recognised,
+    slack_timeout_after_delivery_is_repeated_once_and_the_ledger_says_so,
 );
 
 const POST: &str = "chat.postMessage";
@@ -73,7 +73,7 @@ async fn a_revoked_token_takes_slack_down_and_blames_nobody(rig: Rig) {
     assert_eq!(rig.story(onboarding).await, ["slack ada sent -"]);
 }
 
-async fn a_lost_answer_is_repeated_once_and_the_ledger_says_it_cannot_be_recognised(rig: Rig) {
+async fn slack_timeout_after_delivery_is_repeated_once_and_the_ledger_says_so(rig: Rig) {
     let onboarding = by_slack_only(&rig).await;
     rig.slack.set(POST, Answer::DropAfterAccept);
     let scheduler = rig.scheduler();

@@ -12,10 +12,10 @@ use crate::PATIENCE;
 use crate::rig::{Rig, stories};
 
 stories!(
-    lost_after_data_is_repeated_once_with_the_same_id_and_nothing_added,
-    lost_twice_is_final,
-    lost_after_data_is_held_where_the_policy_says_so,
-    killed_between_the_servers_250_and_our_record,
+    connection_lost_after_data_is_repeated_once_with_the_same_message_id,
+    connection_lost_after_data_twice_is_no_endless_loop,
+    connection_lost_after_data_is_held_where_the_policy_says_so,
+    killed_between_the_smtp_servers_250_and_our_commit,
     killed_before_anything_was_sent_is_sent,
     a_late_workers_result_is_refused,
 );
@@ -26,7 +26,7 @@ async fn of(rig: &Rig, user: UserId, name: &str) -> OnboardingId {
     rig.onboarding(name, &[(Role::Csm, user)]).await
 }
 
-async fn lost_after_data_is_repeated_once_with_the_same_id_and_nothing_added(rig: Rig) {
+async fn connection_lost_after_data_is_repeated_once_with_the_same_message_id(rig: Rig) {
     let ada = rig.user("ada").await;
     let (acme, bolt, crux) =
         (of(&rig, ada, "Acme").await, of(&rig, ada, "Bolt").await, of(&rig, ada, "Crux").await);
@@ -59,7 +59,7 @@ async fn lost_after_data_is_repeated_once_with_the_same_id_and_nothing_added(rig
     assert_eq!(rig.ledger(acme).await[0].errors.len(), 1);
 }
 
-async fn lost_twice_is_final(rig: Rig) {
+async fn connection_lost_after_data_twice_is_no_endless_loop(rig: Rig) {
     let ada = rig.user("ada").await;
     let acme = of(&rig, ada, "Acme").await;
     rig.sink.set(Behaviour::DropAfterData);
@@ -75,7 +75,7 @@ async fn lost_twice_is_final(rig: Rig) {
     assert_eq!(rig.story(acme).await, ["email ada ambiguous ambiguous"]);
 }
 
-async fn lost_after_data_is_held_where_the_policy_says_so(mut rig: Rig) {
+async fn connection_lost_after_data_is_held_where_the_policy_says_so(mut rig: Rig) {
     rig.rules(Rules { ambiguous: Ambiguous::Hold, ..Rules::default() }).await;
     let ada = rig.user("ada").await;
     let acme = of(&rig, ada, "Acme").await;
@@ -98,7 +98,7 @@ async fn dies_after_sending(rig: &Rig) {
     }
 }
 
-async fn killed_between_the_servers_250_and_our_record(rig: Rig) {
+async fn killed_between_the_smtp_servers_250_and_our_commit(rig: Rig) {
     let ada = rig.user("ada").await;
     let acme = of(&rig, ada, "Acme").await;
     rig.set(NINE);

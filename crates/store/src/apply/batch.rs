@@ -28,9 +28,9 @@ use crate::{Store, StoreError, db::Tx};
 /// Attempts at a batch that loses races; each loser has seen another one win.
 const ATTEMPTS: usize = 5;
 
-pub(super) type Timed = (Request, DateTime<Utc>);
+pub(crate) type Timed = (Request, DateTime<Utc>);
 
-pub(super) enum Failure {
+enum Failure {
     /// Another transaction was faster; the same batch may succeed at once.
     Again(StoreError),
     /// The database or this code failed.
@@ -125,7 +125,7 @@ async fn attempt(
 ) -> Result<Vec<Result<Applied, Refusal>>, Failure> {
     let mut numbers = numbers(store, requests).await?;
     let mut tx = store.db().begin().await?;
-    let Some(answers) = within(&mut tx, requests, &mut numbers).await? else {
+    let Some(answers) = decide_all(&mut tx, requests, &mut numbers).await? else {
         tx.rollback().await?;
         return Err(Failure::Again(StoreError::Bug("a batch lost every race".into())));
     };
@@ -141,13 +141,21 @@ async fn attempt(
     Ok(answers)
 }
 
+/// Applies changes of records within a transaction that does more; none when another one was faster.
+pub(crate) async fn within(
+    tx: &mut Tx,
+    requests: &[Timed],
+) -> Result<Option<Vec<Result<Applied, Refusal>>>, StoreError> {
+    decide_all(tx, requests, &mut []).await
+}
+
 /// Decides and writes the requests; none when somebody else was faster, and the transaction is of no use. A request
 /// that creates records takes its numbers from those in its place.
-pub(super) async fn within(
+pub(super) async fn decide_all(
     tx: &mut Tx,
     requests: &[Timed],
     numbers: &mut [Numbers],
-) -> Result<Option<Vec<Result<Applied, Refusal>>>, Failure> {
+) -> Result<Option<Vec<Result<Applied, Refusal>>>, StoreError> {
     let mut seen = Seen::load(tx, requests.iter().map(|(request, _)| request)).await?;
     let mut groups =
         group(requests.iter().enumerate(), |(_, (request, _))| (request.workspace_id, request.livemode));
@@ -183,7 +191,7 @@ pub(super) async fn within(
     let refused: Vec<&Request> = refused.map(|((request, _), _)| request).collect();
     let raced = seen.overtaken(tx, &refused).await? || work.write(tx).await? || seen.write(tx).await?;
     sequences.write(tx).await?;
-    Ok(if raced { None } else { Some(answers.into_iter().flatten().collect()) })
+    Ok((!raced).then(|| answers.into_iter().flatten().collect()))
 }
 
 /// Numbers for what a request may create.
@@ -319,6 +327,7 @@ fn commit(
     }
     if let Record::Onboarding(onboarding) = &decision.record {
         work.schedule(onboarding, &decision.schedule, now);
+        work.heed(onboarding, &decision.events, &request.actor, now);
     }
     let customer = match &decision.record {
         Record::Customer(customer) => {

@@ -19,6 +19,7 @@ mod write;
 
 use std::sync::Arc;
 
+pub(crate) use batch::within;
 use chrono::{DateTime, Utc};
 pub(crate) use committer::Committer;
 pub use rehearsal::Rehearsal;

@@ -8,7 +8,7 @@ use usher_lifecycle::Refusal;
 
 use super::{
     Applied, ApplyError, Request,
-    batch::{self, Failure, Numbers, Timed},
+    batch::{self, Numbers, Timed},
 };
 use crate::{Store, StoreError, db::Tx, db::statements};
 
@@ -76,13 +76,13 @@ impl Rehearsal {
         });
         let mut numbers: Vec<Numbers> = numbers.collect();
         self.tx.execute(&BEGIN, Vec::new()).await?;
-        let failure = match batch::within(&mut self.tx, requests, &mut numbers).await {
+        let failure = match batch::decide_all(&mut self.tx, requests, &mut numbers).await {
             Ok(Some(answers)) => {
                 self.tx.execute(&GO_ON, Vec::new()).await?;
                 return Ok(answers);
             }
             Ok(None) => StoreError::Bug("somebody else changed the same records just now".into()),
-            Err(Failure::Again(error) | Failure::Store(error)) => error,
+            Err(error) => error,
         };
         self.tx.execute(&UNDO, Vec::new()).await?;
         Err(failure)

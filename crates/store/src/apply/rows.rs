@@ -78,6 +78,10 @@ bulks! {
     ) "ON CONFLICT (onboarding_id) DO UPDATE SET slot = excluded.slot, due_at = excluded.due_at,
        silent_since = excluded.silent_since, silent_reason = excluded.silent_reason";
 
+    HEED = "schedules" (onboarding_id: Text, heeded_at: Time)
+      "UPDATE schedules SET heeded_at = v.heeded_at, unheeded = 0, escalated = 0 FROM {rows} v
+       WHERE schedules.onboarding_id = v.onboarding_id";
+
     SAVE_REQUESTS = "reminder_requests" (
         id: Text, workspace_id: Text, livemode: Bool, onboarding_id: Text, channels: Json, requested_at: Time,
     ) "";

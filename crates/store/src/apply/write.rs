@@ -1,6 +1,6 @@
 //! What a batch writes: one statement per table.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -8,9 +8,9 @@ use usher_lifecycle::{
     Onboarding, OnboardingId,
     customer::{Contact, Customer},
     decide::{Record, RemindNow},
-    event::{Event, EventKind},
+    event::{Actor, Event, EventKind},
     person::User,
-    reminder::schedule::Schedule,
+    reminder::{escalation::is_sign_of_life, schedule::Schedule},
     template::Template,
     workspace::Workspace,
 };
@@ -18,7 +18,7 @@ use usher_lifecycle::{
 use super::{
     Request,
     rows::{
-        SAVE_CONTACTS, SAVE_CUSTOMERS, SAVE_ONBOARDINGS, SAVE_REQUESTS, SAVE_SCHEDULES, SAVE_TEMPLATES,
+        HEED, SAVE_CONTACTS, SAVE_CUSTOMERS, SAVE_ONBOARDINGS, SAVE_REQUESTS, SAVE_SCHEDULES, SAVE_TEMPLATES,
         SAVE_USERS, contact_row, customer_row, onboarding_row, schedule_row, template_row, user_row,
     },
 };
@@ -40,6 +40,7 @@ pub(super) struct Work {
     templates: HashMap<String, Template>,
     workspaces: HashMap<String, Workspace>,
     schedules: HashMap<OnboardingId, Vec<Arg>>,
+    heeded: BTreeMap<OnboardingId, DateTime<Utc>>,
     gaps: Vec<(Delivery, DateTime<Utc>)>,
     requests: Vec<Vec<Arg>>,
     events: Vec<NewEvent>,
@@ -102,6 +103,19 @@ impl Work {
         }
     }
 
+    /// Notes a sign of life: the count of unheeded reminders begins anew.
+    pub(super) fn heed(
+        &mut self,
+        onboarding: &Onboarding,
+        events: &[Event],
+        actor: &Actor,
+        now: DateTime<Utc>,
+    ) {
+        if is_sign_of_life(events, actor) {
+            self.heeded.insert(onboarding.id, now);
+        }
+    }
+
     pub(super) fn remind(&mut self, onboarding: &Onboarding, remind: &RemindNow, now: DateTime<Utc>) {
         let channels = remind
             .channels
@@ -147,6 +161,8 @@ impl Work {
             return Ok(true);
         }
         tx.bulk(&SAVE_SCHEDULES, self.schedules.into_values().collect()).await?;
+        let heeded = self.heeded.into_iter().map(|(id, at)| vec![Arg::id(id), Arg::time(at)]);
+        tx.bulk(&HEED, heeded.collect()).await?;
         tx.bulk(&SAVE_REQUESTS, self.requests).await?;
         let gaps: Vec<Delivery> = self.gaps.iter().map(|(row, _)| row.clone()).collect();
         let written = deliveries::insert(tx, &gaps).await?;

@@ -2,8 +2,11 @@
 
 use std::collections::HashSet;
 
-use chrono::{DateTime, Utc};
-use usher_lifecycle::event::{Event, EventKind};
+use chrono::{DateTime, NaiveDate, Utc};
+use usher_lifecycle::{
+    event::{Event, EventKind},
+    reminder::Kind,
+};
 
 use super::{Delivery, Status};
 use crate::{
@@ -29,10 +32,15 @@ bulks! {
        FROM {rows} v
        WHERE deliveries.id = v.id AND deliveries.lease_token = v.token AND deliveries.status = 'pending'
        RETURNING deliveries.id";
-    REMINDED = "schedules" (onboarding_id: Text, sent_at: Time)
-      "UPDATE schedules SET last_reminded_at = v.sent_at FROM {rows} v
-       WHERE schedules.onboarding_id = v.onboarding_id
-         AND (schedules.last_reminded_at IS NULL OR schedules.last_reminded_at < v.sent_at)";
+    // A slot counts once, however many messages tell of it, and only if nobody took care of it before it was sent.
+    REMINDED = "schedules" (onboarding_id: Text, sent_at: Time, slot: Date)
+      "UPDATE schedules SET
+         last_reminded_at = CASE WHEN schedules.last_reminded_at > v.sent_at THEN schedules.last_reminded_at ELSE v.sent_at END,
+         unheeded = schedules.unheeded + CASE WHEN v.slot IS NULL OR schedules.counted_slot >= v.slot
+           OR schedules.heeded_at > v.sent_at THEN 0 ELSE 1 END,
+         counted_slot = CASE WHEN v.slot IS NULL OR schedules.counted_slot >= v.slot THEN schedules.counted_slot ELSE v.slot END
+       FROM {rows} v
+       WHERE schedules.onboarding_id = v.onboarding_id";
 }
 
 /// A claimed delivery as it is to stand now. `Pending` gives it back, to be tried from `send_after` on.
@@ -84,22 +92,15 @@ impl Store {
         for Finish { delivery, follow_ups: more, .. } in ours {
             follow_ups.extend_from_slice(more);
             if let Some(sent_at) = delivery.sent_at.filter(|_| delivery.status == Status::Sent) {
-                reminded.push((delivery.onboarding_id.to_text(), sent_at));
+                let slot = (delivery.kind == Kind::Cadence).then(|| delivery.slot.parse().ok()).flatten();
+                reminded.push((delivery.onboarding_id.to_text(), sent_at, slot));
             }
             events.extend(told(delivery.status).map(|kind| delivery.event(&Event::plain(kind), now)));
         }
-        // One row per onboarding.
-        reminded.sort();
-        reminded.dedup_by(|later, earlier| {
-            let same = later.0 == earlier.0;
-            if same {
-                earlier.1 = earlier.1.max(later.1);
-            }
-            same
-        });
-        tx.all(&LOCK, vec![Arg::texts(reminded.iter().map(|(id, _)| id))]).await?;
-        tx.bulk(&REMINDED, reminded.into_iter().map(|(id, at)| vec![Arg::text(id), Arg::time(at)]).collect())
-            .await?;
+        let reminded = one_per_onboarding(reminded);
+        tx.all(&LOCK, vec![Arg::texts(reminded.iter().map(|(id, ..)| id))]).await?;
+        let row = |(id, at, slot)| vec![Arg::Text(Some(id)), Arg::time(at), Arg::Date(slot)];
+        tx.bulk(&REMINDED, reminded.into_iter().map(row).collect()).await?;
         let written = deliveries::insert(&mut tx, &follow_ups).await?;
         let new = follow_ups.iter().filter(|it| written.contains(&it.id.to_text()));
         events.extend(new.clone().filter_map(|it| Some(it.event(&Event::plain(told(it.status)?), now))));
@@ -110,6 +111,22 @@ impl Store {
         let count = recorded.len() as u64;
         Ok(Finished { recorded: count, late: outcomes.len() as u64 - count })
     }
+}
+
+/// When an onboarding was reminded, and of which slot of its rhythm.
+type RemindedAt = (String, DateTime<Utc>, Option<NaiveDate>);
+
+fn one_per_onboarding(mut reminded: Vec<RemindedAt>) -> Vec<RemindedAt> {
+    reminded.sort();
+    reminded.dedup_by(|later, earlier| {
+        let same = later.0 == earlier.0;
+        if same {
+            earlier.1 = earlier.1.max(later.1);
+            earlier.2 = earlier.2.max(later.2);
+        }
+        same
+    });
+    reminded
 }
 
 /// The event that tells of a final status.

@@ -10,15 +10,17 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
 use usher_lifecycle::{
-    OnboardingId,
-    event::{Event, EventKind},
+    Command, OnboardingId,
+    command::OnboardingPatch,
+    event::{Actor, Event, EventKind},
     reminder::{Kind, Slot},
 };
 
-use super::{DueSchedule, ManualRequest, PlanInput, PlanWrite, situation};
+use super::{DueSchedule, Escalated, ManualRequest, PlanInput, PlanWrite, situation};
 use crate::{
-    Store,
+    Dedupe, Ref, Request, Store, apply,
     db::{Arg, Row, Tx, bulks, statements},
     deliveries::{self, AttemptError, Delivery, Status, delivery_columns},
     error::StoreError,
@@ -48,8 +50,10 @@ statements! {
 bulks! {
     ADVANCE = "schedules" (
         onboarding_id: Text, slot: Date, due_at: Time, last_slot: Date, silent_since: Time, silent_reason: Text,
+        escalated: Int,
     ) "UPDATE schedules SET slot = v.slot, due_at = v.due_at, last_slot = COALESCE(v.last_slot, schedules.last_slot),
-         silent_since = v.silent_since, silent_reason = v.silent_reason
+         silent_since = v.silent_since, silent_reason = v.silent_reason,
+         escalated = COALESCE(v.escalated, schedules.escalated)
        FROM {rows} v WHERE schedules.onboarding_id = v.onboarding_id";
 }
 
@@ -293,18 +297,61 @@ async fn write_plan(tx: &mut Tx, write: PlanWrite, now: DateTime<Utc>) -> Result
             Arg::Date(it.last_slot),
             Arg::Time(it.silent.map(|it| it.since)),
             Arg::opt(it.silent.map(|it| it.reason)),
+            Arg::Int(it.escalated.map(i64::from)),
         ]
     });
     tx.bulk(&ADVANCE, advances.collect()).await?;
     let written = deliveries::insert(tx, &write.deliveries).await?;
     let new = write.deliveries.into_iter().filter(|it| written.contains(&it.id.to_text()));
     told.extend(new.filter(|it| it.status != Status::Pending));
-    let events = told
-        .iter()
-        .filter_map(|it| Some(it.event(&Event::plain(deliveries::told(it.status)?), now)))
-        .collect();
+    let events =
+        told.iter().filter_map(|it| Some(it.event(&Event::plain(deliveries::told(it.status)?), now)));
+    let taken: Vec<Escalated> =
+        write.escalated.into_iter().filter(|it| written.contains(&it.delivery.id.to_text())).collect();
+    let events = taken.iter().map(|it| escalation_event(&it.delivery, now)).chain(events).collect();
     outbox::insert(tx, events).await?;
+    set_states(tx, &taken, now).await?;
     Ok(told)
+}
+
+/// Version 0: it comes before all that becomes of the delivery.
+fn escalation_event(delivery: &Delivery, now: DateTime<Utc>) -> outbox::NewEvent {
+    let mut event = Event::plain(EventKind::ReminderEscalated);
+    if let Some(Value::Object(step)) = &delivery.detail {
+        event.extra.clone_from(step);
+    }
+    outbox::NewEvent { version: 0, ..delivery.event(&event, now) }
+}
+
+/// What steps of escalation make of the state, by the write path of all changes and in the same transaction.
+async fn set_states(tx: &mut Tx, taken: &[Escalated], now: DateTime<Utc>) -> Result<(), StoreError> {
+    let request = |it: &Escalated| {
+        let reminders =
+            it.delivery.detail.as_ref().map_or(0, |step| step["after_reminders"].as_i64().unwrap_or(0));
+        let reason = Some(format!("{reminders} reminders went unheeded"));
+        let patch = OnboardingPatch { state: Some(it.set_state?), reason, ..OnboardingPatch::default() };
+        let request = Request {
+            workspace_id: it.delivery.workspace_id,
+            livemode: it.delivery.livemode,
+            command: Command::ChangeOnboarding(patch),
+            target: Some(Ref::Id(it.delivery.onboarding_id.to_text())),
+            actor: Actor::system(),
+            dedupe: Dedupe::None,
+            expected_version: None,
+            traceparent: None,
+        };
+        Some((request, now))
+    };
+    let requests: Vec<_> = taken.iter().filter_map(request).collect();
+    if requests.is_empty() {
+        return Ok(());
+    }
+    // The onboardings are locked: nobody was faster.
+    let answers = apply::within(tx, &requests).await?.unwrap_or_default();
+    for refusal in answers.iter().filter_map(|answer| answer.as_ref().err()) {
+        tracing::warn!(code = refusal.code.as_str(), "an escalation cannot set the state");
+    }
+    Ok(())
 }
 
 /// What waits of an older slot gives way to the new one.

@@ -39,6 +39,7 @@ pub(crate) fn planner(input: &PlanInput) -> PlanWrite {
             next: Some(Slot { date: date + TimeDelta::days(1), due_at: due_at + TimeDelta::days(1) }),
             last_slot: Some(date),
             silent: None,
+            escalated: None,
         });
     }
     for asked in &input.manual {

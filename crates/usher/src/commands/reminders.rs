@@ -103,11 +103,29 @@ fn for_people(answer: &Value) -> anyhow::Result<()> {
         None => output::line(&format!("next      none: {}", words(&upcoming["reason"])))?,
     }
     for one in upcoming["recipients"].as_array().into_iter().flatten() {
-        let (channel, to, why) = (words(&one["channel"]), words(&one["recipient"]), words(&one["why"]));
-        output::line(&format!("to        {to} by {channel}, as {why}"))?;
+        let (channel, why) = (words(&one["channel"]), words(&one["why"]));
+        let to = match one["name"].as_str() {
+            Some(name) => format!("{} ({})", name.replace(char::is_control, " "), words(&one["recipient"])),
+            None => words(&one["recipient"]).to_owned(),
+        };
+        let when = match (one["send_at"].as_str(), one["reason"].as_str()) {
+            (Some(at), _) => format!(", at {at}"),
+            (None, Some(reason)) => format!(", not sent: {reason}"),
+            (None, None) => String::new(),
+        };
+        output::line(&format!("to        {to} by {channel}, as {why}{when}"))?;
     }
     if upcoming["recipients"].as_array().is_none_or(Vec::is_empty) {
         output::line(&format!("to        nobody: {}", words(&upcoming["reason"])))?;
+    }
+    for channel in upcoming["not_configured"].as_array().into_iter().flatten() {
+        output::line(&format!(
+            "          nothing by {}: this installation has no such channel",
+            words(channel)
+        ))?;
+    }
+    if let Some(unheeded) = upcoming["unheeded"].as_u64().filter(|count| *count > 0) {
+        output::line(&format!("          {unheeded} since anybody did something about it"))?;
     }
     for row in answer["ledger"].as_array().into_iter().flatten() {
         let because = row["reason"].as_str().map(|why| format!(": {why}")).unwrap_or_default();

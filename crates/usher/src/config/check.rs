@@ -64,6 +64,11 @@ pub(super) fn address(text: &str) -> bool {
         && text.split_once('@').is_some_and(|(user, host)| fine(user) && fine(host))
 }
 
+/// A cron expression.
+pub(super) fn cron(text: &str) -> bool {
+    text.parse::<crate::cron::Cron>().is_ok()
+}
+
 /// `address`, or `name <address>`.
 pub(super) fn mailbox(text: &str) -> bool {
     match text.split_once('<') {

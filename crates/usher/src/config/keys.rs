@@ -179,6 +179,15 @@ pub(crate) const KEYS: &[Key] = &[
     key("reminders.spread_minutes", Kind::Integer(0, 720), "a whole number of minutes from 0 to 720"),
     key("reminders.ops_email", Kind::Text(check::address), "an email address"),
     key("reminders.ops_slack_channel", Kind::Text(check::word), "a channel id or #name"),
+    key("housekeeping.time_zone", Kind::Zone, "a name of the IANA time zone database, such as Europe/Berlin"),
+    key("housekeeping.repeats_schedule", Kind::Text(check::cron), crate::cron::WANTED),
+    key("housekeeping.ledger_schedule", Kind::Text(check::cron), crate::cron::WANTED),
+    key("housekeeping.ledger_days", Kind::Integer(30, 36_500), "a whole number of days from 30 to 36500"),
+    key(
+        "housekeeping.idempotency_hours",
+        Kind::Integer(24, 8_760),
+        "a whole number of hours from 24 to 8760",
+    ),
     key(
         "log.filter",
         Kind::Text(check::log_filter),

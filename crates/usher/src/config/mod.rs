@@ -20,6 +20,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use usher_lifecycle::reminder::CatchUp;
 
+use crate::cron::Cron;
 pub(crate) use fault::{Fault, Faults, Source};
 pub(crate) use load::{Sources, load};
 
@@ -37,6 +38,7 @@ pub(crate) struct Config {
     pub(crate) smtp: Smtp,
     pub(crate) slack: Slack,
     pub(crate) reminders: Reminders,
+    pub(crate) housekeeping: Housekeeping,
     pub(crate) log: Log,
     pub(crate) workspace: Workspace,
 }
@@ -136,6 +138,21 @@ pub(crate) struct Reminders {
     pub(crate) spread_minutes: u16,
     pub(crate) ops_email: Option<String>,
     pub(crate) ops_slack_channel: Option<String>,
+}
+
+/// What is deleted, and when.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Housekeeping {
+    /// Of the schedules.
+    pub(crate) time_zone: String,
+    #[serde(with = "show::cron")]
+    pub(crate) repeats_schedule: Cron,
+    #[serde(with = "show::cron")]
+    pub(crate) ledger_schedule: Cron,
+    /// None: the ledger is kept for ever.
+    pub(crate) ledger_days: Option<u32>,
+    pub(crate) idempotency_hours: u32,
 }
 
 /// Logging.

@@ -6,7 +6,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
 use toml::Value;
 
-use super::keys::{Key, Kind};
+use super::{
+    Cron,
+    keys::{Key, Kind},
+};
 
 const HIDDEN: &str = "***";
 
@@ -54,6 +57,21 @@ pub(super) mod time {
     ) -> Result<NaiveTime, D::Error> {
         let text = String::deserialize(deserializer)?;
         NaiveTime::parse_from_str(&text, "%H:%M").map_err(D::Error::custom)
+    }
+}
+
+/// A cron expression as it was written.
+pub(super) mod cron {
+    use super::{Cron, Deserialize, Deserializer, Error, Serializer};
+
+    pub(in super::super) fn serialize<S: Serializer>(cron: &Cron, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(cron)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Cron, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 

@@ -44,7 +44,7 @@ fn histories() -> Vec<&'static Zone> {
     zones
 }
 
-/// jiff 0.2 reads one hour, at the seam of Greenland's old and new rules, as the new ones have it.
+/// jiff 1.0 reads one hour, at the seam of Greenland's old and new rules, as the new ones have it.
 fn is_seam_of_greenland(zone: &Zone, day: NaiveDate) -> bool {
     ["America/Nuuk", "America/Godthab"].contains(&zone.name())
         && day >= date("2023-10-27")

@@ -274,9 +274,14 @@ fn an_escalation_goes_to_whom_the_policy_names() {
     let mut it = world();
     it.kind = Kind::Escalation;
     it.recipient = Recipient::User(user_id(4));
+    it.it.reminders.escalated = 3;
     assert_eq!(it.verdict(DUE), skip(Reason::NoLongerResponsible));
+    it.it.reminders.escalated = 0;
     let step = EscalationStep { after_reminders: 3, to: EscalateTo::ProductOps, set_state: None };
     it.rules.escalation = vec![step];
+    // Taken, and heeded since.
+    assert_eq!(it.verdict(DUE), skip(Reason::Heeded));
+    it.it.reminders.escalated = 3;
     assert_eq!(it.verdict(DUE), Verdict::Send);
     it.it.roles.product_ops = None;
     assert_eq!(it.verdict(DUE), skip(Reason::NoLongerResponsible));

@@ -1,0 +1,19 @@
+-- Escalation: since when nobody showed a sign of life, how many reminders went unheeded since, how far it went.
+ALTER TABLE schedules ADD COLUMN heeded_at text;
+ALTER TABLE schedules ADD COLUMN unheeded integer NOT NULL DEFAULT 0;
+ALTER TABLE schedules ADD COLUMN counted_slot text;
+ALTER TABLE schedules ADD COLUMN escalated integer NOT NULL DEFAULT 0;
+
+-- A changed policy reaches the pending slots in batches: the version that all of them follow, the one that a walk is
+-- under way for, how far it has come (a display_id), and when it begins a second time.
+ALTER TABLE workspaces ADD COLUMN redated_version integer NOT NULL DEFAULT 1;
+ALTER TABLE workspaces ADD COLUMN redating_version integer NOT NULL DEFAULT 1;
+ALTER TABLE workspaces ADD COLUMN redating_from integer NOT NULL DEFAULT 0;
+ALTER TABLE workspaces ADD COLUMN redating_again text;
+CREATE INDEX workspaces_redating ON workspaces (updated_at) WHERE redated_version < version;
+
+-- When each housekeeping task last ran, so that replicas do not all do it.
+CREATE TABLE housekeeping (
+    task   text PRIMARY KEY,
+    ran_at text NOT NULL
+);
