@@ -31,7 +31,7 @@ pub use error::StoreError;
 pub use ids::seeded::seed;
 pub use ids::{mint, random};
 pub use inbox::{NewRejected, OutboxRejected, Rejected};
-pub use keys::{ApiKey, NewKey};
+pub use keys::{ApiKey, KeySpec, NewKey};
 pub use outbox::{OutboxEvent, ShardLease};
 pub use reads::{BadCursor, Cursor, ListFilter, Listed, Page, TimelineRow};
 pub use schedules::{Advance, DueSchedule, ManualRequest, PlanInput, PlanWrite, Situation};

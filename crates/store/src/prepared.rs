@@ -17,6 +17,7 @@ const STATEMENTS: &[&[&Stmt]] = &[
     deliveries::FINISH,
     inbox::STATEMENTS,
     keys::STATEMENTS,
+    keys::USES,
     outbox::STATEMENTS,
     reads::LOGS,
     reads::ONBOARDINGS,

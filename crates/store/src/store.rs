@@ -19,6 +19,7 @@ use crate::{
     counters::Counters,
     db::{Db, statements},
     error::StoreError,
+    keys::KeyUses,
 };
 
 static POSTGRES: Migrator = sqlx::migrate!("../../migrations/postgres");
@@ -40,6 +41,7 @@ struct Inner {
     db: Db,
     counters: Counters,
     committer: Committer,
+    key_uses: KeyUses,
     last_instant: AtomicI64,
 }
 
@@ -56,6 +58,7 @@ impl Store {
             db,
             counters: Counters::default(),
             committer,
+            key_uses: KeyUses::default(),
             last_instant: AtomicI64::new(0),
         })))
     }
@@ -136,6 +139,10 @@ impl Store {
 
     pub(crate) fn committer(&self) -> &Committer {
         &self.0.committer
+    }
+
+    pub(crate) fn key_uses(&self) -> &KeyUses {
+        &self.0.key_uses
     }
 
     /// `now` cut to microseconds and moved so that this process never hands out one twice: lists are ordered by

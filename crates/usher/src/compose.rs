@@ -146,6 +146,11 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
         housekeeping(&keeper, inbox_days, ending).await;
         Ok(())
     });
+    let (noting, ending) = (store.clone(), shutdown.clone());
+    parts.spawn(async move {
+        note_key_uses(&noting, ending).await;
+        Ok(())
+    });
     let address_file = listening.map(|address| (config.data_dir.join(ADDRESS_FILE), address));
     if let Some(nats) = bus.nats() {
         let intake =
@@ -180,6 +185,7 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
         let mut relay = Relay::new(store.clone(), bus.clone(), clock);
         drop(relay.pass().await);
         drop(relay.release().await);
+        drop(store.write_key_uses().await);
         store.close().await;
     };
     if tokio::time::timeout(LAST_WORDS, last).await.is_err() {
@@ -265,6 +271,23 @@ async fn housekeeping(store: &Store, inbox_days: u32, shutdown: CancellationToke
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(SWEEP) => {}
+        }
+    }
+}
+
+/// How often it is written which keys were used.
+const USES: Duration = Duration::from_secs(10);
+
+/// Writes which keys were used, when, and from where.
+async fn note_key_uses(store: &Store, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(USES) => {}
+        }
+        if let Err(error) = store.write_key_uses().await {
+            let error = anyhow::Error::from(error);
+            tracing::warn!(error = format!("{error:#}"), "the uses of keys are written later");
         }
     }
 }

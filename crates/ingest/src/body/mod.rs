@@ -8,6 +8,7 @@ mod contact;
 mod customer;
 mod field;
 mod json;
+mod key;
 mod onboarding;
 mod template;
 #[cfg(test)]
@@ -18,7 +19,26 @@ mod workspace;
 pub use contact::{create_contact, patch_contact};
 pub use customer::{create_customer, patch_customer};
 pub use json::parse_json;
+pub(crate) use key::OVERLAP;
+pub use key::{create_api_key, rotate_api_key};
 pub use onboarding::{create_onboarding, patch_onboarding, remind, snooze};
 pub use template::{create_template, patch_template};
 pub use user::{create_user, patch_user};
 pub use workspace::patch_workspace;
+
+/// The fields of each body by the name of its schema.
+#[cfg(test)]
+pub(crate) const KNOWN_FIELDS: &[(&str, &[&str])] = &[
+    ("OnboardingCreate", &onboarding::CREATE),
+    ("OnboardingUpdate", &onboarding::PATCH),
+    ("CustomerCreate", &customer::KNOWN),
+    ("CustomerUpdate", &customer::KNOWN),
+    ("UserCreate", &user::CREATE),
+    ("UserUpdate", &user::PATCH),
+    ("ContactCreate", &contact::KNOWN),
+    ("ContactUpdate", &contact::KNOWN),
+    ("TemplateCreate", &template::KNOWN),
+    ("TemplateUpdate", &template::KNOWN),
+    ("WorkspaceUpdate", &workspace::KNOWN),
+    ("ApiKeyCreate", &key::CREATE),
+];

@@ -12,9 +12,12 @@ mod error;
 mod events;
 mod health;
 mod idempotency;
+mod keys;
+mod limit;
 mod list;
 mod me;
 mod onboardings;
+mod openapi;
 mod payload;
 mod reminders;
 mod routes;
@@ -36,10 +39,14 @@ use usher_lifecycle::reminder::Configured;
 use usher_store::Store;
 
 pub use self::{
-    error::ApiError,
+    error::{ApiError, HttpCode, status_of},
     health::{Health, Readiness},
+    openapi::document,
     serve::serve,
 };
+
+/// Most requests in 60 seconds that a key may be given; see `limit.rs`.
+pub const MOST_REQUESTS: i64 = limit::MOST;
 
 /// Bytes of a body that are read by default: 1 MiB.
 pub const BODY_LIMIT: usize = 1024 * 1024;
@@ -68,6 +75,8 @@ struct Api(Arc<Inner>);
 struct Inner {
     app: App,
     in_flight: idempotency::InFlight,
+    limits: limit::Limits,
+    guests: limit::Guests,
 }
 
 impl std::ops::Deref for Api {
@@ -86,8 +95,14 @@ impl Api {
 
 /// The whole API as a service.
 pub fn router(app: App) -> Router {
-    let api = Api(Arc::new(Inner { app, in_flight: idempotency::InFlight::default() }));
+    let api = Api(Arc::new(Inner {
+        app,
+        in_flight: idempotency::InFlight::default(),
+        limits: limit::Limits::default(),
+        guests: limit::Guests::default(),
+    }));
     routes::table()
+        .router
         .fallback(error::route_not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(CatchPanicLayer::custom(error::panicked))

@@ -3,6 +3,7 @@
 
 mod app;
 mod changes;
+mod codes;
 mod contacts;
 mod contract;
 mod idempotency;
@@ -10,11 +11,13 @@ mod intake;
 mod keys;
 mod lists;
 mod logs;
+mod openapi;
 mod records;
 mod refusals;
 mod relay;
 mod reminders;
 mod requests;
+mod scopes;
 mod server;
 mod settings;
 mod walls;

@@ -49,6 +49,9 @@ pub(crate) async fn execute(cli: Cli) -> anyhow::Result<()> {
     {
         return simulate::made_up(flags, cli.json);
     }
+    if matches!(cli.command, Some(Command::Openapi)) {
+        return crate::output::line(&format!("{:#}", usher_ingest::http::document()));
+    }
     let config = configuration(&cli)?;
     // rustls has no default of its own here: one provider, chosen once.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
@@ -68,8 +71,8 @@ pub(crate) async fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Reminders(command) => reminders::execute(&config, command, json).await,
         Command::Onboarding(command) => onboarding::execute(&config, command, json).await,
         Command::Simulate(flags) => simulate::of_store(&config, &flags, json).await,
-        // Handled above, where a faulty configuration is no reason to stop.
-        Command::Config(_) => Ok(()),
+        // Handled above: they need no configuration, or a faulty one is no reason to stop.
+        Command::Config(_) | Command::Openapi => Ok(()),
     }
 }
 
