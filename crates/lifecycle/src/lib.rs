@@ -21,6 +21,7 @@ pub mod person;
 pub mod phase;
 pub mod refusal;
 pub mod reminder;
+pub mod scope;
 pub mod state;
 pub mod template;
 pub mod wire;
@@ -34,4 +35,5 @@ pub use id::{
 pub use onboarding::Onboarding;
 pub use phase::Phase;
 pub use refusal::{Code, Refusal};
+pub use scope::Scope;
 pub use state::State;

@@ -13,7 +13,7 @@ use crate::state::UnknownName;
 /// Where an engagement is. The declaration order is the order of the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = OnboardingPhase))]
 pub enum Phase {
     /// Contract signed, nothing begun (the default).
     BeforeGettingStarted,

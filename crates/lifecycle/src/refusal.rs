@@ -3,43 +3,61 @@
 use alloc::string::{String, ToString};
 use core::fmt;
 
-/// What is wrong, as callers see it in `error.code`. The list in docs/api.md is complete.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(
-    missing_docs,
-    reason = "the names are the documentation; docs/api.md gives cause and remedy of each"
-)]
-pub enum Code {
-    MissingField,
-    InvalidJson,
-    InvalidType,
-    InvalidValue,
-    InvalidString,
-    TooSmall,
-    TooBig,
-    TooLong,
-    UnrecognizedKey,
-    ImmutableField,
-    InvalidCombination,
-    UnknownUser,
-    UnknownTemplate,
-    UnknownCommand,
-    UnknownWorkspace,
-    OnboardingNotFound,
-    CustomerNotFound,
-    ContactNotFound,
-    UserNotFound,
-    TemplateNotFound,
-    OnboardingCompleted,
-    SlugTaken,
-    EmailTaken,
-    ExternalIdTaken,
-    IdempotencyKeyReused,
-    IdempotencyKeyInProgress,
-    VersionMismatch,
-    Superseded,
-    PayloadTooLarge,
-    Poison,
+macro_rules! codes {
+    ($($name:ident = $wire:literal, $kind:ident;)*) => {
+        /// What is wrong, as callers see it in `error.code`. The list in docs/api.md is complete.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[expect(missing_docs, reason = "the names are the documentation; docs/api.md gives cause and remedy of each")]
+        pub enum Code { $($name,)* }
+
+        impl Code {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The code on the wire.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $wire,)* }
+            }
+
+            /// How callers treat it.
+            pub const fn kind(self) -> Kind {
+                match self { $(Self::$name => Kind::$kind,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    MissingField = "missing_field", Invalid;
+    InvalidJson = "invalid_json", Invalid;
+    InvalidType = "invalid_type", Invalid;
+    InvalidValue = "invalid_value", Invalid;
+    InvalidString = "invalid_string", Invalid;
+    TooSmall = "too_small", Invalid;
+    TooBig = "too_big", Invalid;
+    TooLong = "too_long", Invalid;
+    UnrecognizedKey = "unrecognized_key", Invalid;
+    ImmutableField = "immutable_field", Invalid;
+    InvalidCombination = "invalid_combination", Invalid;
+    UnknownUser = "unknown_user", Invalid;
+    UnknownTemplate = "unknown_template", Invalid;
+    UnknownCommand = "unknown_command", Invalid;
+    UnknownWorkspace = "unknown_workspace", Invalid;
+    OnboardingNotFound = "onboarding_not_found", NotFound;
+    CustomerNotFound = "customer_not_found", NotFound;
+    ContactNotFound = "contact_not_found", NotFound;
+    UserNotFound = "user_not_found", NotFound;
+    TemplateNotFound = "template_not_found", NotFound;
+    OnboardingCompleted = "onboarding_completed", Conflict;
+    SlugTaken = "slug_taken", Conflict;
+    EmailTaken = "email_taken", Conflict;
+    ExternalIdTaken = "external_id_taken", Conflict;
+    IdempotencyKeyReused = "idempotency_key_reused", Conflict;
+    IdempotencyKeyInProgress = "idempotency_key_in_progress", Conflict;
+    VersionMismatch = "version_mismatch", Precondition;
+    Superseded = "superseded", Conflict;
+    PayloadTooLarge = "payload_too_large", Invalid;
+    Poison = "poison", Invalid;
 }
 
 /// How callers treat a code: the kinds of answer there are.
@@ -53,80 +71,6 @@ pub enum Kind {
     Conflict,
     /// The version it expected is gone (HTTP 412).
     Precondition,
-}
-
-impl Code {
-    /// The code on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::MissingField => "missing_field",
-            Self::InvalidJson => "invalid_json",
-            Self::InvalidType => "invalid_type",
-            Self::InvalidValue => "invalid_value",
-            Self::InvalidString => "invalid_string",
-            Self::TooSmall => "too_small",
-            Self::TooBig => "too_big",
-            Self::TooLong => "too_long",
-            Self::UnrecognizedKey => "unrecognized_key",
-            Self::ImmutableField => "immutable_field",
-            Self::InvalidCombination => "invalid_combination",
-            Self::UnknownUser => "unknown_user",
-            Self::UnknownTemplate => "unknown_template",
-            Self::UnknownCommand => "unknown_command",
-            Self::UnknownWorkspace => "unknown_workspace",
-            Self::OnboardingNotFound => "onboarding_not_found",
-            Self::CustomerNotFound => "customer_not_found",
-            Self::ContactNotFound => "contact_not_found",
-            Self::UserNotFound => "user_not_found",
-            Self::TemplateNotFound => "template_not_found",
-            Self::OnboardingCompleted => "onboarding_completed",
-            Self::SlugTaken => "slug_taken",
-            Self::EmailTaken => "email_taken",
-            Self::ExternalIdTaken => "external_id_taken",
-            Self::IdempotencyKeyReused => "idempotency_key_reused",
-            Self::IdempotencyKeyInProgress => "idempotency_key_in_progress",
-            Self::VersionMismatch => "version_mismatch",
-            Self::Superseded => "superseded",
-            Self::PayloadTooLarge => "payload_too_large",
-            Self::Poison => "poison",
-        }
-    }
-
-    /// How callers treat it.
-    pub const fn kind(self) -> Kind {
-        match self {
-            Self::MissingField
-            | Self::InvalidJson
-            | Self::InvalidType
-            | Self::InvalidValue
-            | Self::InvalidString
-            | Self::TooSmall
-            | Self::TooBig
-            | Self::TooLong
-            | Self::UnrecognizedKey
-            | Self::ImmutableField
-            | Self::InvalidCombination
-            | Self::UnknownUser
-            | Self::UnknownTemplate
-            | Self::UnknownCommand
-            | Self::UnknownWorkspace
-            | Self::PayloadTooLarge
-            | Self::Poison => Kind::Invalid,
-            Self::OnboardingNotFound
-            | Self::CustomerNotFound
-            | Self::ContactNotFound
-            | Self::UserNotFound
-            | Self::TemplateNotFound => Kind::NotFound,
-            Self::OnboardingCompleted
-            | Self::SlugTaken
-            | Self::EmailTaken
-            | Self::ExternalIdTaken
-            | Self::IdempotencyKeyReused
-            | Self::IdempotencyKeyInProgress
-            | Self::Superseded => Kind::Conflict,
-            Self::VersionMismatch => Kind::Precondition,
-        }
-    }
 }
 
 /// Why a command was refused; a refused command changes nothing.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// Whether anything blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = OnboardingState))]
 pub enum State {
     /// Nothing blocks (the default).
     Active,

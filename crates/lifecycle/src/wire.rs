@@ -25,7 +25,7 @@ pub use self::records::{ContactObject, TemplateObject, WorkspaceObject};
 #[expect(clippy::struct_excessive_bools, reason = "the public contract has them")]
 pub struct OnboardingObject {
     /// Always `onboarding`.
-    #[cfg_attr(feature = "schema", schema(inline, value_type = OnboardingTag))]
+    #[cfg_attr(feature = "schema", schema(value_type = OnboardingTag))]
     pub object: &'static str,
     pub id: String,
     pub display_id: i64,
@@ -80,7 +80,7 @@ pub struct OnboardingObject {
 /// The constant of the `object` field.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = OnboardingObject))]
 pub enum OnboardingTag {
     /// `onboarding`
     Onboarding,
@@ -255,6 +255,37 @@ impl From<&User> for UserObject {
             version: it.version,
         }
     }
+}
+
+/// An API key as callers see it; the secret is in the answer that made it, and nowhere else.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = ApiKey))]
+#[expect(missing_docs, reason = "docs/api.md describes the fields")]
+pub struct ApiKeyObject {
+    pub object: &'static str,
+    pub id: String,
+    pub name: String,
+    /// How the secret begins.
+    pub prefix: String,
+    /// False: it sees and writes test records only.
+    pub livemode: bool,
+    /// What it may do: `*` is everything.
+    pub scopes: Vec<String>,
+    /// Requests in any 60 seconds; null is the default, 0 no limit.
+    #[cfg_attr(feature = "schema", schema(required))]
+    pub rate_limit: Option<i64>,
+    pub created_at: DateTime<Utc>,
+    /// Until when it is valid; null is until it is revoked.
+    #[cfg_attr(feature = "schema", schema(required))]
+    pub expires_at: Option<DateTime<Utc>>,
+    #[cfg_attr(feature = "schema", schema(required))]
+    pub revoked_at: Option<DateTime<Utc>>,
+    /// May lag behind by some seconds, as the two that follow.
+    #[cfg_attr(feature = "schema", schema(required))]
+    pub last_used_at: Option<DateTime<Utc>>,
+    #[cfg_attr(feature = "schema", schema(required))]
+    pub last_used_from: Option<String>,
+    pub request_count: i64,
 }
 
 impl DaysOff {

@@ -83,7 +83,8 @@ impl Store {
         let made = workspaces::insert(&mut tx, &first.slug, &first.name, &first.rules, now).await?;
         let workspace =
             made.ok_or_else(|| StoreError::Bug("the first workspace was there already".into()))?;
-        let key = keys::insert(&mut tx, workspace.id, "first key", &secret, now).await?;
+        let key =
+            keys::insert(&mut tx, workspace.id, &keys::KeySpec::new("first key", true), &secret, now).await?;
         tx.commit().await?;
         Ok(Some(Bootstrapped { workspace, key: keys::NewKey { key, secret } }))
     }

@@ -34,7 +34,7 @@ pub use ids::seeded::seed;
 pub use ids::{mint, random};
 pub use imports::CustomerNames;
 pub use inbox::{NewRejected, OutboxRejected, Rejected, RejectedFilter, ReplayState};
-pub use keys::{ApiKey, NewKey};
+pub use keys::{ApiKey, KeySpec, NewKey};
 pub use metrics::Readings;
 pub use outbox::{OutboxEvent, ShardLease};
 pub use reads::{BadCursor, Cursor, ListFilter, Listed, Page, TimelineRow};

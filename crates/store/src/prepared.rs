@@ -20,6 +20,7 @@ const STATEMENTS: &[&[&Stmt]] = &[
     imports::STATEMENTS,
     inbox::STATEMENTS,
     keys::STATEMENTS,
+    keys::USES,
     metrics::STATEMENTS,
     outbox::STATEMENTS,
     reads::LOGS,

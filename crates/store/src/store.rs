@@ -19,6 +19,7 @@ use crate::{
     counters::Counters,
     db::{Db, statements},
     error::StoreError,
+    keys::KeyUses,
     metrics::Metrics,
 };
 
@@ -42,6 +43,7 @@ struct Inner {
     counters: Counters,
     committer: Committer,
     metrics: Metrics,
+    key_uses: KeyUses,
     last_instant: AtomicI64,
 }
 
@@ -59,6 +61,7 @@ impl Store {
             counters: Counters::default(),
             committer,
             metrics: Metrics::default(),
+            key_uses: KeyUses::default(),
             last_instant: AtomicI64::new(0),
         })))
     }
@@ -143,6 +146,10 @@ impl Store {
 
     pub(crate) fn committer(&self) -> &Committer {
         &self.0.committer
+    }
+
+    pub(crate) fn key_uses(&self) -> &KeyUses {
+        &self.0.key_uses
     }
 
     /// `now` cut to microseconds and moved so that this process never hands out one twice: lists are ordered by

@@ -76,6 +76,8 @@ pub(crate) enum Command {
     Asyncapi,
     /// Takes customers or onboardings from a CSV file; may be repeated
     Import(Import),
+    /// Prints the description of the HTTP API as `OpenAPI` 3.1
+    Openapi,
     /// Shows and checks the configuration
     #[command(subcommand)]
     Config(Config),
@@ -127,6 +129,23 @@ pub(crate) enum Key {
         /// What it is for
         #[arg(long, default_value = "cli")]
         name: String,
+        /// What it may do, several times: admin, read:*, write:*, or read: and write: with onboardings, customers,
+        /// contacts, users or templates (default: everything)
+        #[arg(long = "scope", value_name = "SCOPE")]
+        scopes: Vec<usher_lifecycle::Scope>,
+        /// Requests in 60 seconds, 0 for no limit (default: 600, of test keys 300)
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..=usher_ingest::http::MOST_REQUESTS))]
+        rate_limit: Option<i64>,
+    },
+    /// Makes a successor with the same name, scopes and limit, and shows it, once
+    Rotate {
+        #[command(flatten)]
+        within: In,
+        /// The key's id or visible prefix
+        key: String,
+        /// Until when the old key stays valid beside it (default: until it is revoked)
+        #[arg(long, value_name = "HOURS", value_parser = clap::value_parser!(i64).range(0..=720))]
+        overlap_hours: Option<i64>,
     },
     /// Lists the keys; secrets are not kept and cannot be shown
     List {

@@ -161,6 +161,11 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
     let relay = tokio::spawn(relay.run(quiet.clone(), events));
     let ending = shutdown.clone();
     parts.spawn(housekeeping.run(ending));
+    let (noting, ending) = (store.clone(), shutdown.clone());
+    parts.spawn(async move {
+        note_key_uses(&noting, ending).await;
+        Ok(())
+    });
     let address_file = (config.data_dir.join(roles.address_file()), address);
     if let Some(nats) = bus.nats() {
         let nats = NatsPart { nats: nats.clone(), streams, address_file: address_file.clone() };
@@ -193,6 +198,7 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
         let mut relay = Relay::new(store.clone(), bus.clone(), clock);
         drop(relay.pass().await);
         drop(relay.release().await);
+        drop(store.write_key_uses().await);
         store.close().await;
     };
     if tokio::time::timeout(LAST_WORDS, last).await.is_err() {
@@ -256,6 +262,23 @@ async fn open(config: &Config, secret: Option<String>) -> anyhow::Result<(Store,
 
 /// How long the last events and the closing of the store may take.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// How often it is written which keys were used.
+const USES: Duration = Duration::from_secs(10);
+
+/// Writes which keys were used, when, and from where.
+async fn note_key_uses(store: &Store, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(USES) => {}
+        }
+        if let Err(error) = store.write_key_uses().await {
+            let error = anyhow::Error::from(error);
+            tracing::warn!(error = format!("{error:#}"), "the uses of keys are written later");
+        }
+    }
+}
 
 /// What is called after a commit: the relay looks at the outbox, and the schedulers at what is due. Many calls that come
 /// together are one.

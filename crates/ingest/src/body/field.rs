@@ -143,6 +143,17 @@ impl<'a> Field<'a> {
         if number < 0 { Err(self.refuse(Code::TooSmall, "it must not be negative")) } else { Ok(number) }
     }
 
+    /// A whole number of that range.
+    pub(super) fn within(&self, least: i64, most: i64) -> Result<i64, Refusal> {
+        let number = self.integer()?;
+        let allowed = format!("{least} to {most} are allowed");
+        match number {
+            number if number < least => Err(self.refuse(Code::TooSmall, allowed)),
+            number if number > most => Err(self.refuse(Code::TooBig, allowed)),
+            number => Ok(number),
+        }
+    }
+
     /// A number from 0.
     pub(super) fn amount(&self) -> Result<f64, Refusal> {
         let number = self.value.as_f64().ok_or_else(|| self.wrong_type("a number"))?;

@@ -8,6 +8,7 @@ mod composite;
 mod contact;
 mod customer;
 mod field;
+mod key;
 mod onboarding;
 mod template;
 #[cfg(test)]
@@ -41,9 +42,28 @@ pub use composite::{contact_of, onboarding_with};
 pub use contact::{create_contact, patch_contact};
 pub(crate) use customer::KNOWN as CUSTOMER;
 pub use customer::{create_customer, patch_customer};
+pub(crate) use key::OVERLAP;
+pub use key::{create_api_key, rotate_api_key};
 pub(crate) use onboarding::CREATE as ONBOARDING;
 pub use onboarding::{create_onboarding, patch_onboarding, remind, snooze};
 pub use template::{create_template, patch_template};
 pub use user::{create_user, patch_user};
 pub use usher_lifecycle::json::parse_json;
 pub use workspace::patch_workspace;
+
+/// The fields of each body by the name of its schema.
+#[cfg(test)]
+pub(crate) const KNOWN_FIELDS: &[(&str, &[&str])] = &[
+    ("OnboardingCreate", &onboarding::CREATE),
+    ("OnboardingUpdate", &onboarding::PATCH),
+    ("CustomerCreate", &customer::KNOWN),
+    ("CustomerUpdate", &customer::KNOWN),
+    ("UserCreate", &user::CREATE),
+    ("UserUpdate", &user::PATCH),
+    ("ContactCreate", &contact::KNOWN),
+    ("ContactUpdate", &contact::KNOWN),
+    ("TemplateCreate", &template::KNOWN),
+    ("TemplateUpdate", &template::KNOWN),
+    ("WorkspaceUpdate", &workspace::KNOWN),
+    ("ApiKeyCreate", &key::CREATE),
+];

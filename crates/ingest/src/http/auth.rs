@@ -1,17 +1,21 @@
-//! Who asks: the API key of a request, looked up in the store each time, so that a revocation holds at once.
+//! Who asks: the API key of a request, looked up in the store each time, so that a revocation holds at once; how much it
+//! has left of its rate; whether its scopes allow the route.
+
+use std::net::{IpAddr, SocketAddr};
 
 use axum::{
-    extract::FromRequestParts,
-    http::{HeaderMap, header, request::Parts},
+    extract::{ConnectInfo, FromRequestParts},
+    http::{HeaderMap, StatusCode, header, request::Parts},
 };
 use chrono::{DateTime, Utc};
 use usher_lifecycle::{
-    WorkspaceId,
+    Scope, WorkspaceId,
     event::{Actor, ActorKind},
+    scope::{lacking, lacks},
 };
 use usher_store::{ApiKey, Store};
 
-use super::{Api, ApiError, target::Expected, trace::Who};
+use super::{Api, ApiError, error::HttpCode, limit::FAILURES, target::Expected, trace::Who};
 
 /// A caller with a valid key, and what its request says beside path and body.
 pub(super) struct Caller {
@@ -48,30 +52,72 @@ impl FromRequestParts<Api> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
-        let key = api.store.key_by_secret(secret(&parts.headers)?).await?;
-        let key =
-            key.ok_or_else(|| ApiError::unauthenticated("invalid_api_key", "this API key is not known"))?;
+        let now = api.now();
+        let from = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+        let key = match authenticate(&parts.headers, from, api, now).await {
+            Err(error) if error.status() == StatusCode::UNAUTHORIZED => {
+                api.0.guests.failed(from, now);
+                return Err(error);
+            }
+            other => other?,
+        };
+        api.store.note_key_use(key.id, from, now);
+        let budget = api.0.limits.take(&key, now);
         if let Some(who) = parts.extensions.get::<Who>() {
-            who.is(key.workspace_id, &key.prefix);
+            who.is(key.workspace_id, &key.prefix, budget);
         }
-        if key.revoked_at.is_some() {
-            return Err(ApiError::unauthenticated("api_key_revoked", "this API key was revoked"));
+        if let Some(budget) = budget.filter(|budget| !budget.admitted) {
+            return Err(budget.refusal(&format!("this API key has {} requests in 60 seconds", budget.limit)));
+        }
+        // A route without a scope of its own is open to every key.
+        if let Some(Needs(scope)) = parts.extensions.get::<Needs>()
+            && lacking(&key.scopes, &[*scope]).is_some()
+        {
+            return Err(ApiError::new(HttpCode::InsufficientScope, lacks(*scope)));
         }
         Ok(Self {
             api: api.clone(),
             key,
-            now: api.now(),
+            now,
             expected: Expected::of(&parts.headers),
             traceparent: traceparent(&parts.headers),
         })
     }
 }
 
+/// The scope that a route asks for; `routes.rs` puts it beside the handler.
+#[derive(Clone, Copy)]
+pub(super) struct Needs(pub(super) Scope);
+
+async fn authenticate(
+    headers: &HeaderMap,
+    from: Option<IpAddr>,
+    api: &Api,
+    now: DateTime<Utc>,
+) -> Result<ApiKey, ApiError> {
+    let secret = secret(headers)?;
+    let guests = &api.0.guests;
+    if let Some(budget) = guests.refuses(secret, from, now) {
+        let what =
+            format!("requests without a valid key are limited to {FAILURES} in 60 seconds per address");
+        return Err(budget.refusal(&what));
+    }
+    let found = api.store.key_by_secret(secret).await?;
+    let key = found.ok_or_else(|| ApiError::new(HttpCode::InvalidApiKey, "this API key is not known"))?;
+    if !key.is_valid(now) {
+        guests.forget(secret);
+        let how = if key.revoked_at.is_some() { "was revoked" } else { "was replaced, and its time is over" };
+        return Err(ApiError::new(HttpCode::ApiKeyRevoked, format!("this API key {how}")));
+    }
+    guests.remember(secret);
+    Ok(key)
+}
+
 /// The secret of `Authorization: Bearer <secret>`.
 fn secret(headers: &HeaderMap) -> Result<&str, ApiError> {
     const WANTED: &str = "send your key in the header Authorization, as `Bearer pivotal_...`";
-    let missing = || ApiError::unauthenticated("missing_api_key", WANTED);
-    let invalid = || ApiError::unauthenticated("invalid_api_key", WANTED);
+    let missing = || ApiError::new(HttpCode::MissingApiKey, WANTED);
+    let invalid = || ApiError::new(HttpCode::InvalidApiKey, WANTED);
     let value = headers.get(header::AUTHORIZATION).ok_or_else(missing)?;
     let value = value.to_str().map_err(|_| invalid())?.trim();
     let (scheme, secret) = value.split_once(' ').unwrap_or((value, ""));

@@ -4,7 +4,7 @@ use std::any::Any;
 
 use axum::{
     Json,
-    http::{HeaderValue, Method, StatusCode, Uri},
+    http::{HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
@@ -15,7 +15,69 @@ use usher_lifecycle::{
 use usher_store::{ApplyError, StoreError};
 
 /// Seconds after which a caller may try again while the store is away.
-const RETRY_AFTER: &str = "5";
+const RETRY_AFTER: u64 = 5;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $status:literal $wire:literal;)*) => {
+        /// What is wrong with a request before any rule is asked, and what is wrong with us. Beside
+        /// [`Code`], which has the refusals.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum HttpCode { $($(#[$doc])* $name,)* }
+
+        impl HttpCode {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The code on the wire.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $wire,)* }
+            }
+
+            /// The status of the answer.
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$name => $status,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// No `Authorization`.
+    MissingApiKey = 401 "missing_api_key";
+    /// Not a key of ours.
+    InvalidApiKey = 401 "invalid_api_key";
+    /// The key was revoked, or its time is over.
+    ApiKeyRevoked = 401 "api_key_revoked";
+    /// The key may not do this.
+    InsufficientScope = 403 "insufficient_scope";
+    /// No such path.
+    RouteNotFound = 404 "route_not_found";
+    /// No such key.
+    ApiKeyNotFound = 404 "api_key_not_found";
+    /// The path has no such method.
+    MethodNotAllowed = 405 "method_not_allowed";
+    /// A key cannot revoke itself.
+    OwnKey = 409 "own_key";
+    /// The body is not JSON by its own account.
+    UnsupportedMediaType = 415 "unsupported_media_type";
+    /// Too many requests.
+    RateLimited = 429 "rate_limited";
+    /// A fault of ours.
+    InternalError = 500 "internal_error";
+    /// The store is away.
+    Unavailable = 503 "unavailable";
+}
+
+/// The status of a refusal.
+pub const fn status_of(code: Code) -> u16 {
+    match code.kind() {
+        Kind::Invalid if matches!(code, Code::PayloadTooLarge) => 413,
+        Kind::Invalid => 400,
+        Kind::NotFound => 404,
+        Kind::Conflict => 409,
+        Kind::Precondition => 412,
+    }
+}
 
 /// An answer that is no success.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,25 +86,34 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     field: Option<String>,
-    header: Option<(&'static str, &'static str)>,
+    /// Seconds.
+    retry_after: Option<u64>,
 }
 
 impl ApiError {
-    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), field: None, header: None }
+    pub(super) fn new(code: HttpCode, message: impl Into<String>) -> Self {
+        Self::of(code.status(), code.as_str(), message)
     }
 
-    /// 401 with that code.
-    pub(super) fn unauthenticated(code: &'static str, message: &str) -> Self {
-        let header = Some(("www-authenticate", "Bearer"));
-        Self { header, ..Self::new(StatusCode::UNAUTHORIZED, code, message) }
+    fn of(status: u16, code: &'static str, message: impl Into<String>) -> Self {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self { status, code, message: message.into(), field: None, retry_after: None }
+    }
+
+    /// With `Retry-After`, in seconds.
+    pub(super) fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+
+    /// With the field at fault.
+    pub(super) fn at(self, field: &str) -> Self {
+        Self { field: Some(field.to_owned()), ..self }
     }
 
     /// 500; what happened is in the log.
     pub(super) fn internal() -> Self {
         Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal_error",
+            HttpCode::InternalError,
             "something went wrong on our side; it is logged under the id in X-Request-Id",
         )
     }
@@ -80,14 +151,8 @@ impl ApiError {
 
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
-        let status = match refusal.code.kind() {
-            Kind::Invalid if refusal.code == Code::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Kind::Invalid => StatusCode::BAD_REQUEST,
-            Kind::NotFound => StatusCode::NOT_FOUND,
-            Kind::Conflict => StatusCode::CONFLICT,
-            Kind::Precondition => StatusCode::PRECONDITION_FAILED,
-        };
-        Self { field: refusal.field, ..Self::new(status, refusal.code.as_str(), refusal.message) }
+        let status = status_of(refusal.code);
+        Self { field: refusal.field, ..Self::of(status, refusal.code.as_str(), refusal.message) }
     }
 }
 
@@ -112,8 +177,7 @@ impl From<&StoreError> for ApiError {
         if error.is_away() {
             tracing::warn!(cause, "the store is away");
             let message = "the service cannot reach its database; the same request may be sent again";
-            let header = Some(("retry-after", RETRY_AFTER));
-            return Self { header, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message) };
+            return Self::new(HttpCode::Unavailable, message).retry_after(RETRY_AFTER);
         }
         tracing::error!(cause, "the store failed");
         Self::internal()
@@ -123,8 +187,11 @@ impl From<&StoreError> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.envelope())).into_response();
-        if let Some((name, value)) = self.header {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }
@@ -133,13 +200,13 @@ impl IntoResponse for ApiError {
 /// The answer to a path that is in no table.
 pub(super) async fn route_not_found(method: Method, uri: Uri) -> ApiError {
     let message = format!("there is no route {method} {}", excerpt(uri.path()));
-    ApiError::new(StatusCode::NOT_FOUND, "route_not_found", message)
+    ApiError::new(HttpCode::RouteNotFound, message)
 }
 
 /// The answer to a method that the path does not have; axum adds `Allow`.
 pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
     let message = format!("{} has no {method}; the header Allow says what it has", excerpt(uri.path()));
-    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+    ApiError::new(HttpCode::MethodNotAllowed, message)
 }
 
 /// The answer when a handler panicked.

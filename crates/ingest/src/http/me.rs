@@ -19,7 +19,7 @@ pub(super) async fn show(caller: Caller) -> Result<Json<Value>, ApiError> {
             "id": key.id,
             "name": key.name,
             "prefix": key.prefix,
-            "scopes": key.scopes,
+            "scopes": key.object().scopes,
             "rate_limit_tier": tier,
         },
         "organization": {"id": workspace.id, "slug": workspace.slug, "name": workspace.name},

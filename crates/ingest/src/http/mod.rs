@@ -12,10 +12,13 @@ mod error;
 mod events;
 mod health;
 mod idempotency;
+mod keys;
+mod limit;
 mod list;
 mod me;
 mod metrics;
 mod onboardings;
+mod openapi;
 mod payload;
 mod reminders;
 mod routes;
@@ -37,11 +40,15 @@ use usher_lifecycle::reminder::Configured;
 use usher_store::Store;
 
 pub use self::{
-    error::ApiError,
+    error::{ApiError, HttpCode, status_of},
     health::{Health, Operations, Readiness},
     metrics::{Exposition, HttpMetrics},
+    openapi::document,
     serve::serve,
 };
+
+/// Most requests in 60 seconds that a key may be given; see `limit.rs`.
+pub const MOST_REQUESTS: i64 = limit::MOST;
 
 /// Bytes of a body that are read by default: 1 MiB.
 pub const BODY_LIMIT: usize = 1024 * 1024;
@@ -74,6 +81,8 @@ struct Api(Arc<Inner>);
 struct Inner {
     app: App,
     in_flight: idempotency::InFlight,
+    limits: limit::Limits,
+    guests: limit::Guests,
 }
 
 impl std::ops::Deref for Api {
@@ -98,8 +107,13 @@ pub fn router(app: App) -> Router {
         ready: Arc::clone(&app.ready),
         exposition: app.exposition.clone(),
     });
-    let api = Api(Arc::new(Inner { app, in_flight: idempotency::InFlight::default() }));
-    around(routes::table().with_state(api).merge(operations), metrics)
+    let api = Api(Arc::new(Inner {
+        app,
+        in_flight: idempotency::InFlight::default(),
+        limits: limit::Limits::default(),
+        guests: limit::Guests::default(),
+    }));
+    around(routes::table().router.with_state(api).merge(operations), metrics)
 }
 
 /// What a role without an API answers: `/livez`, `/readyz`, `/metrics`.

@@ -5,14 +5,14 @@ use std::time::Duration;
 use axum::{
     body::Body,
     extract::{FromRequest, Request},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, header},
 };
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use usher_lifecycle::{Code, Refusal, limits::excerpt};
 
-use super::{Api, ApiError, idempotency::Key};
+use super::{Api, ApiError, error::HttpCode, idempotency::Key};
 use crate::body::parse_json;
 
 /// In how long the whole body must arrive.
@@ -81,12 +81,12 @@ fn json_or_nothing(headers: &HeaderMap) -> Result<(), ApiError> {
         return Ok(());
     }
     let message = format!("the content type is {}; application/json is wanted", excerpt(given));
-    Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message))
+    Err(ApiError::new(HttpCode::UnsupportedMediaType, message))
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
+    use axum::http::{HeaderValue, StatusCode};
 
     use super::*;
 

@@ -1,4 +1,4 @@
-//! Around every request: its id, and one line in the log. No address, no body, no secret; a key by its visible prefix.
+//! Around every request: its id, what is left of the caller's rate, and one line in the log. No address, no body, no secret; a key by its visible prefix.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 use usher_lifecycle::WorkspaceId;
 
-use super::metrics::HttpMetrics;
+use super::{limit::Budget, metrics::HttpMetrics};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest id that is taken over from a caller.
@@ -20,11 +20,17 @@ const LONGEST: usize = 128;
 
 /// Who asked, filled in once the key is known.
 #[derive(Clone, Default)]
-pub(super) struct Who(Arc<OnceLock<(WorkspaceId, String)>>);
+pub(super) struct Who(Arc<OnceLock<Known>>);
+
+struct Known {
+    workspace: WorkspaceId,
+    key_prefix: String,
+    budget: Option<Budget>,
+}
 
 impl Who {
-    pub(super) fn is(&self, workspace: WorkspaceId, key_prefix: &str) {
-        let _ = self.0.set((workspace, key_prefix.to_owned()));
+    pub(super) fn is(&self, workspace: WorkspaceId, key_prefix: &str, budget: Option<Budget>) {
+        let _ = self.0.set(Known { workspace, key_prefix: key_prefix.to_owned(), budget });
     }
 }
 
@@ -48,12 +54,16 @@ pub(super) async fn request(
     let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let status = response.status().as_u16();
     metrics.answered(&method, &route, status, took);
-    let workspace = who.0.get().map(|(workspace, _)| tracing::field::display(workspace));
-    let key = who.0.get().map(|(_, prefix)| prefix.as_str());
+    let known = who.0.get();
+    let workspace = known.map(|who| tracing::field::display(who.workspace));
+    let key = known.map(|who| who.key_prefix.as_str());
     if matches!(route.as_str(), "/livez" | "/readyz" | "/metrics") {
         tracing::debug!(%method, route, status, ms, request_id = id, workspace, key, "request");
     } else {
         tracing::info!(%method, route, status, ms, request_id = id, workspace, key, "request");
+    }
+    if let Some(budget) = known.and_then(|who| who.budget) {
+        budget.tell(response.headers_mut());
     }
     if let Ok(id) = HeaderValue::try_from(id) {
         response.headers_mut().insert(REQUEST_ID, id);

@@ -51,6 +51,8 @@ pub(crate) struct TestApp {
     pub(crate) live: String,
     pub(crate) test: String,
     pub(crate) wakes: Arc<AtomicUsize>,
+    pub(crate) clock: VirtualClock,
+    pub(crate) url: String,
     _directory: Option<tempfile::TempDir>,
 }
 
@@ -89,9 +91,10 @@ impl TestApp {
         let made = store.bootstrap(&first, start()).await.unwrap().unwrap();
         let test = store.create_key(made.workspace.id, "test key", false, start()).await.unwrap();
         let wakes = Arc::new(AtomicUsize::new(0));
+        let clock = VirtualClock::new(start());
         let router = http::router(App {
             store: store.clone(),
-            clock: VirtualClock::new(start()).as_fn(),
+            clock: clock.as_fn(),
             wake: Arc::new({
                 let wakes = Arc::clone(&wakes);
                 move || {
@@ -112,12 +115,42 @@ impl TestApp {
             live: made.key.secret,
             test: test.secret,
             wakes,
+            clock,
+            url: url.to_owned(),
             _directory: directory,
         }
     }
 
+    /// Another process on the same store, with its own connections.
+    pub(crate) async fn replica(&self) -> Router {
+        http::router(App {
+            store: Store::connect(&self.url, 2).await.unwrap(),
+            clock: self.clock.as_fn(),
+            wake: Arc::new(|| {}),
+            ready: Arc::new(Readiness::default),
+            channels: usher_lifecycle::reminder::Configured { email: true, slack: false },
+            body_limit: http::BODY_LIMIT,
+        })
+    }
+
+    /// A key that may do that much, and no more.
+    pub(crate) async fn key(&self, scopes: &[&str], rate_limit: Option<i64>) -> String {
+        let scopes = scopes.iter().map(|scope| scope.parse().unwrap()).collect();
+        let spec = usher_store::KeySpec { scopes, rate_limit, ..usher_store::KeySpec::new("scoped", true) };
+        self.store.create_key_as(self.workspace.id, &spec, self.clock.now()).await.unwrap().secret
+    }
+
+    /// A request with that key and body.
+    pub(crate) async fn with(&self, key: &str, method: &str, path: &str, body: &str) -> Answer {
+        self.send(Self::request_with(key, method, path).body(Body::from(body.to_owned())).unwrap()).await
+    }
+
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        Self::send_to(&self.router, request).await
+    }
+
+    pub(crate) async fn send_to(router: &Router, request: Request<Body>) -> Answer {
+        let response = router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let body = String::from_utf8(body.to_vec()).unwrap();

@@ -102,7 +102,7 @@ pub struct ListFilter {
 }
 
 /// Rows beyond the limit: one tells whether there is more; the seen ones at the cursor's instant are read again.
-fn window(page: &Page) -> (DateTime<Utc>, i64) {
+pub(crate) fn window(page: &Page) -> (DateTime<Utc>, i64) {
     let seen = page.cursor.map_or(0, |cursor| cursor.seen);
     let from = page.cursor.map_or(DateTime::<Utc>::MAX_UTC, |cursor| {
         // A bare instant means strictly older.
@@ -112,7 +112,7 @@ fn window(page: &Page) -> (DateTime<Utc>, i64) {
     (from.min(far), i64::from(page.limit) + i64::from(seen) + 1)
 }
 
-fn cut<T>(rows: Vec<T>, page: &Page, at: impl Fn(&T) -> DateTime<Utc>) -> Listed<T> {
+pub(crate) fn cut<T>(rows: Vec<T>, page: &Page, at: impl Fn(&T) -> DateTime<Utc>) -> Listed<T> {
     let start = page.cursor.filter(|cursor| cursor.seen > 0);
     let seen = start.map_or(0, |cursor| cursor.seen as usize);
     let at_start = |row: &T| start.is_some_and(|cursor| at(row) == cursor.at);

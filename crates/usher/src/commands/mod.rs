@@ -55,6 +55,9 @@ pub(crate) async fn execute(cli: Cli) -> anyhow::Result<()> {
     if let Some(Command::Completions { shell }) = &cli.command {
         return completions::execute(*shell);
     }
+    if matches!(cli.command, Some(Command::Openapi)) {
+        return crate::output::line(&format!("{:#}", usher_ingest::http::document()));
+    }
     let config = configuration(&cli)?;
     // rustls has no default of its own here: one provider, chosen once.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
@@ -81,8 +84,8 @@ pub(crate) async fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Import(arguments) => import::execute(&config, arguments, json).await,
         Command::Onboarding(command) => onboarding::execute(&config, command, json).await,
         Command::Simulate(flags) => simulate::of_store(&config, &flags, json).await,
-        // Handled above, where a faulty configuration is no reason to stop.
-        Command::Config(_) | Command::Completions { .. } => Ok(()),
+        // Handled above: they need no configuration, or a faulty one is no reason to stop.
+        Command::Config(_) | Command::Completions { .. } | Command::Openapi => Ok(()),
     }
 }
 

@@ -1,8 +1,9 @@
 //! `usher migrate`, `usher workspace`, `usher key`.
 
 use anyhow::Context as _;
+use chrono::TimeDelta;
 use serde_json::{Value, json};
-use usher_store::{ApiKey, Workspace};
+use usher_store::{ApiKey, KeySpec, NewKey, Workspace};
 
 use super::workspace as workspace_of;
 use crate::{
@@ -63,31 +64,65 @@ pub(super) async fn workspace(config: &Config, command: WorkspaceCommand, json: 
 }
 
 fn key_object(it: &ApiKey) -> Value {
-    json!({"object": "api_key", "id": it.id, "name": it.name, "prefix": it.prefix, "livemode": it.livemode,
-           "scopes": it.scopes, "created_at": it.created_at, "revoked_at": it.revoked_at})
+    usher_lifecycle::wire::value(&it.object())
+}
+
+/// A key and its secret, which nobody will see again.
+fn shown_once(made: &NewKey, json: bool, told: &str) -> anyhow::Result<()> {
+    if json {
+        let mut object = key_object(&made.key);
+        object["secret"] = Value::from(made.secret.as_str());
+        return output::object(true, &object);
+    }
+    output::line(&format!("{told}, shown this once:\n\n  {}\n", made.secret))
 }
 
 pub(super) async fn key(config: &Config, command: Key, json: bool) -> anyhow::Result<()> {
     match command {
-        Key::Create { scope, name } => {
+        Key::Create { scope, name, scopes, rate_limit } => {
             let (store, workspace) = workspace_of(config, &scope.within).await?;
-            let made = store.create_key(workspace.id, &name, !scope.test, store::now()).await?;
-            store.close().await;
-            let mut object = key_object(&made.key);
-            object["secret"] = Value::from(made.secret.as_str());
-            if json {
-                return output::object(true, &object);
+            let mut spec = KeySpec { rate_limit, ..KeySpec::new(&name, !scope.test) };
+            if !scopes.is_empty() {
+                spec.scopes = scopes;
             }
+            let made = store.create_key_as(workspace.id, &spec, store::now()).await?;
+            store.close().await;
             let kind = if made.key.livemode { "live" } else { "test" };
-            output::line(&format!(
-                "a {kind} key for workspace {}, shown this once:\n\n  {}\n",
-                workspace.slug, made.secret
-            ))
+            shown_once(&made, json, &format!("a {kind} key for workspace {}", workspace.slug))
+        }
+        Key::Rotate { within, key, overlap_hours } => {
+            let (store, workspace) = workspace_of(config, &within).await?;
+            let now = store::now();
+            let until = overlap_hours.map(|hours| now + TimeDelta::hours(hours));
+            let made = store.rotate_key(workspace.id, &key, until, now).await?.with_context(|| {
+                format!(
+                    "workspace {} has no valid key {key:?}; `usher key list` lists them by id and prefix",
+                    workspace.slug
+                )
+            })?;
+            store.close().await;
+            let old =
+                until.map_or_else(|| "until it is revoked".to_owned(), |until| format!("until {until}"));
+            shown_once(&made, json, &format!("the successor of {key}, which stays valid {old}"))
         }
         Key::List { within } => {
             let (store, workspace) = workspace_of(config, &within).await?;
             let all: Vec<Value> = store.keys(workspace.id).await?.iter().map(key_object).collect();
-            output::list(json, &all, &["id", "prefix", "name", "livemode", "created_at", "revoked_at"])
+            output::list(
+                json,
+                &all,
+                &[
+                    "id",
+                    "prefix",
+                    "name",
+                    "scopes",
+                    "livemode",
+                    "created_at",
+                    "last_used_at",
+                    "request_count",
+                    "revoked_at",
+                ],
+            )
         }
         Key::Revoke { within, key } => {
             let (store, workspace) = workspace_of(config, &within).await?;

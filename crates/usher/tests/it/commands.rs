@@ -96,6 +96,32 @@ async fn keys_are_made_listed_without_their_secret_and_revoked() -> anyhow::Resu
 }
 
 #[tokio::test]
+async fn a_key_with_scopes_and_a_limit_is_rotated() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let dir = dir.path();
+    json(dir, &["workspace", "create", "acme", "--json"]).await?;
+    let scopes = ["--scope", "read:*", "--scope", "write:customers"];
+    let create = [&["key", "create", "--name", "crm", "--rate-limit", "0", "--json"], &scopes[..]].concat();
+    let made = json(dir, &create).await?;
+    assert_eq!(made["scopes"], serde_json::json!(["read:*", "write:customers"]));
+    assert_eq!((&made["rate_limit"], &made["request_count"]), (&Value::from(0), &Value::from(0)));
+    let id = made["id"].as_str().unwrap_or_default();
+    let next = json(dir, &["key", "rotate", id, "--overlap-hours", "1", "--json"]).await?;
+    assert_ne!(next["secret"], made["secret"]);
+    for field in ["name", "scopes", "rate_limit", "livemode"] {
+        assert_eq!(next[field], made[field], "{field}");
+    }
+    let listed = json(dir, &["key", "list", "--json"]).await?;
+    let old = listed.as_array().into_iter().flatten().find(|key| key["id"] == made["id"]);
+    assert!(old.is_some_and(|old| old["expires_at"].is_string() && old["revoked_at"].is_null()), "{listed}");
+    for wrong in [["--scope", "read:everything"], ["--rate-limit", "-1"]] {
+        let refused = usher(dir, &[&["key", "create"], &wrong[..]].concat()).await?;
+        assert_eq!(refused.status.code(), Some(2), "{wrong:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_broken_configuration_is_told_whole_and_single_roles_refuse_sqlite() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let dir = dir.path();
