@@ -210,7 +210,8 @@ impl Store {
         answers: DateTime<Utc>,
     ) -> Result<u64, StoreError> {
         let mut rows = 0;
-        for (stmt, before) in [(&FORGET_INBOX, inbox), (&FORGET_SEQUENCES, inbox), (&FORGET_ANSWERS, answers)] {
+        for (stmt, before) in [(&FORGET_INBOX, inbox), (&FORGET_SEQUENCES, inbox), (&FORGET_ANSWERS, answers)]
+        {
             rows += self.forget(stmt, Arg::time(before)).await?;
         }
         Ok(rows)

@@ -124,6 +124,7 @@ impl Metrics {
                 Ok(applied) => match applied.outcome {
                     Outcome::Committed => "committed",
                     Outcome::Unchanged => "unchanged",
+                    Outcome::Superseded => "superseded",
                     Outcome::Duplicate => "duplicate",
                 },
                 Err(ApplyError::Refused(_)) => "refused",

@@ -175,7 +175,7 @@ impl Import {
         let mut table = Table::open(input, self.kind)?;
         let failed = |error| ImportError::Store(0, Arc::new(error));
         let mut hand = if self.dry_run {
-            Hand::Rehearsal(self.store.rehearse().await.map_err(failed)?)
+            Hand::Rehearsal(self.store.rehearsal().await.map_err(failed)?)
         } else {
             Hand::Store(self.store.clone())
         };
@@ -231,7 +231,7 @@ impl Import {
                 Ok(applied) => match applied.outcome {
                     Outcome::Committed if there => report.changed += 1,
                     Outcome::Committed => report.created += 1,
-                    Outcome::Unchanged | Outcome::Duplicate => report.unchanged += 1,
+                    Outcome::Unchanged | Outcome::Duplicate | Outcome::Superseded => report.unchanged += 1,
                 },
                 Err(ApplyError::Refused(refusal)) => refused.push(Refused::new(line, refusal)),
                 Err(ApplyError::Store(error)) => return Err(error),

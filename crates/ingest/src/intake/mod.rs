@@ -29,7 +29,9 @@ use tokio_util::sync::CancellationToken;
 use usher_bus::{Commands, Delivery, Nats};
 use usher_store::Store;
 
-use self::{advisories::SecondNet, metrics::Metrics, requests::Answers, strikes::Strikes, workspaces::Workspaces};
+use self::{
+    advisories::SecondNet, metrics::Metrics, requests::Answers, strikes::Strikes, workspaces::Workspaces,
+};
 pub use self::{
     batch::Verdict,
     replay::{Replay, Replayed, Try},

@@ -52,7 +52,6 @@ pub(crate) struct TestApp {
     pub(crate) test: String,
     pub(crate) wakes: Arc<AtomicUsize>,
     pub(crate) clock: VirtualClock,
-    pub(crate) url: String,
     _directory: Option<tempfile::TempDir>,
 }
 
@@ -116,7 +115,6 @@ impl TestApp {
             test: test.secret,
             wakes,
             clock,
-            url: url.to_owned(),
             _directory: directory,
         }
     }
@@ -130,6 +128,8 @@ impl TestApp {
             ready: Arc::new(Readiness::default),
             channels: usher_lifecycle::reminder::Configured { email: true, slack: false },
             body_limit: http::BODY_LIMIT,
+            metrics: http::HttpMetrics::default(),
+            exposition: http::Exposition::default(),
         })
     }
 

@@ -112,6 +112,8 @@ async fn every_code_is_provoked() {
         ready: Arc::new(usher_ingest::http::Readiness::default),
         channels: usher_lifecycle::reminder::Configured { email: true, slack: false },
         body_limit: 1024,
+        metrics: usher_ingest::http::HttpMetrics::default(),
+        exposition: usher_ingest::http::Exposition::default(),
     });
     note(broken.get("me").await);
     app.store.close().await;

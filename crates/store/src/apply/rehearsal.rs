@@ -29,7 +29,7 @@ pub struct Rehearsal {
 
 impl Store {
     /// Begins to try something out.
-    pub async fn rehearse(&self) -> Result<Rehearsal, StoreError> {
+    pub async fn rehearsal(&self) -> Result<Rehearsal, StoreError> {
         Ok(Rehearsal { store: self.clone(), tx: self.db().begin().await?, number: 0 })
     }
 }

@@ -46,7 +46,7 @@ async fn queues_are_counted_as_they_are(bed: Bed) -> anyhow::Result<()> {
     assert!(claimed > 0 && it.schedules_due == 0, "{it:?}");
 
     let lease = bed.store.lease_shards(None, tomorrow(), Duration::from_secs(15)).await?;
-    let events = bed.store.unpublished(&lease.shards, 100).await?;
+    let events = bed.store.unpublished(true, &lease.shards, &[], 100).await?;
     let positions: Vec<i64> = events.iter().map(|it| it.position).collect();
     bed.store.mark_published(&positions, tomorrow()).await?;
     let it = bed.store.readings(now()).await?;

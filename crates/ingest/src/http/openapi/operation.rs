@@ -241,6 +241,7 @@ fn header(name: &str) -> Value {
 
 fn answer(status: u16, schema: &str, headers: &Value) -> Value {
     let (media, schema) = match schema {
+        "metrics" => ("application/openmetrics-text", json!({"type": "string"})),
         "page" => ("text/html", json!({"type": "string"})),
         "object" => ("application/json", json!({"type": "object"})),
         name => ("application/json", of(name)),
