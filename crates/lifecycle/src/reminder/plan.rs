@@ -104,15 +104,20 @@ pub fn step(
         CatchUp::Once | CatchUp::Skip if !late => Some(DueNow { slot: latest, send_after: latest.due_at }),
         CatchUp::Once | CatchUp::Skip => None,
     };
-    let reason = match policy.catch_up {
-        CatchUp::Once => Reason::Superseded,
-        CatchUp::Skip => Reason::TooLate,
-    };
+    let reason = missed(policy);
     let unsent_until = due.map_or(now, |due| due.slot.due_at - TICK);
     if first.due_at <= unsent_until {
         gaps.push(rhythm.gap(reason, first, unsent_until));
     }
     Step { due, gaps, next, silent: None }
+}
+
+/// Why slots are not sent that nobody was there to send.
+pub(super) const fn missed(policy: &Policy) -> Reason {
+    match policy.catch_up {
+        CatchUp::Once => Reason::Superseded,
+        CatchUp::Skip => Reason::TooLate,
+    }
 }
 
 /// The slots that fell due after `after` up to `until`, as one gap; none when there were none. For what a pause or a
@@ -147,7 +152,7 @@ impl<'a> Rhythm<'a> {
 
     /// The last slot due up to `until`; `first` if the rhythm has none later. (A pending slot keeps its date when the
     /// rhythm changes, so that `first` need not be one of the rhythm's own.)
-    fn last(&self, first: Slot, until: DateTime<Utc>) -> Slot {
+    pub(super) fn last(&self, first: Slot, until: DateTime<Utc>) -> Slot {
         last_slot(self.policy, self.base, self.every_days, until).map_or(first, |last| last.max(first))
     }
 

@@ -8,7 +8,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use super::{
     cadence::{Slot, next_reminder, redate},
     calendar::TICK,
-    plan::{Gap, Rhythm, gap},
+    plan::{Gap, Rhythm, gap, missed},
     policy::{Policy, Rules},
     reason::Reason,
 };
@@ -67,12 +67,7 @@ pub(crate) fn after_change(
     let same_rhythm = rhythm_of(before) == rhythm_of(after);
     // What is due is planned first, by the rules as they are now, and plan finds the slot after it. What is to come
     // and is wanted as before stays where it is, even beside the rhythm.
-    let stays = if same_rhythm && was.is_none() { pending } else { overdue };
-    let next = match reason {
-        None if stays.is_some() => stays,
-        None | Some(_) => next.ok(),
-    };
-
+    let mut stays = if same_rhythm && was.is_none() { pending } else { overdue };
     let swallowed = |was: Silent, until| gap(policy, before, was.reason, was.since, until);
     let (silent, gap) = match (was, reason) {
         (Some(was), Some(why)) if is_final(was.reason) => {
@@ -93,7 +88,21 @@ pub(crate) fn after_change(
             let told = overdue.map(|slot| Rhythm::of(policy, before).gap(why, slot, now));
             (Some(Silent { reason: why, since: now }), told)
         }
-        (None, None) => (None, None),
+        (None, None) => match overdue.filter(|_| !same_rhythm) {
+            None => (None, None),
+            // The new rhythm does not know the slots that the old one has missed meanwhile: the latest stands for them.
+            Some(first) => {
+                let rhythm = Rhythm::of(policy, before);
+                let latest = rhythm.last(first, now);
+                stays = Some(latest);
+                let older = latest.due_at - TICK;
+                (None, (first.due_at <= older).then(|| rhythm.gap(missed(policy), first, older)))
+            }
+        },
+    };
+    let next = match reason {
+        None if stays.is_some() => stays,
+        None | Some(_) => next.ok(),
     };
     let reminders = &mut after.reminders;
     reminders.next_reminder_at = next.map(|slot| slot.due_at);

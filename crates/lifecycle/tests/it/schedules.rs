@@ -107,6 +107,16 @@ fn one_channel_of_two_is_enough() {
 }
 
 #[test]
+fn a_new_rhythm_while_nobody_is_there_loses_no_slot_of_the_old_one() {
+    // Tuesday to Thursday were due and nobody planned them; on Thursday the rhythm becomes weekly.
+    let (_, schedule) = patch(&active(), every(7), "2026-11-05 12:00");
+    assert_eq!(schedule, set("2026-11-05", Some(run(Reason::Superseded, "2026-11-03", "2026-11-04", 2))));
+    // Before nine, Wednesday's is the latest.
+    let (_, schedule) = patch(&active(), every(7), "2026-11-05 08:00");
+    assert_eq!(schedule, set("2026-11-04", Some(run(Reason::Superseded, "2026-11-03", "2026-11-03", 1))));
+}
+
+#[test]
 fn a_change_of_frequency_counts_from_the_last_reminder() {
     let mut it = active();
     it.reminders.last_slot = Some(date("2026-11-04"));
