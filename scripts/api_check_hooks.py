@@ -24,16 +24,18 @@ def mend_body(case, body):
     if "customer_id" in body:
         body["customer_id"] = pick("customers", case)
     if body.get("template_id") is not None:
-        if SEED.get("templates"):
-            body["template_id"] = pick("templates", case)
-        else:
-            del body["template_id"]
+        body["template_id"] = pick("templates", case)
     if "started_at" in body:
         body["started_at"] = "2024-04-01T08:00:00Z"
     if "until" in body:
         body["until"] = "2126-01-01T00:00:00Z"
     if body.get("time_zone") is not None:
         body["time_zone"] = "Europe/Berlin"
+    if isinstance(body.get("policy"), dict):
+        body["policy"].pop("time_of_day", None)
+        body["policy"].pop("send_until", None)
+        if "time_zone" in body["policy"]:
+            body["policy"]["time_zone"] = "Europe/Berlin"
     if body.get("domain") is not None:
         body["domain"] = "example.com"
     if case.path.endswith("/onboardings") and body.get("phase") == "completed":
