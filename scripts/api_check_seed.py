@@ -7,7 +7,7 @@ API, KEY = os.environ["API"], os.environ["KEY"]
 
 
 def post(path, body):
-    request = urllib.request.Request(f"{API}/{path}", json.dumps(body).encode(), {"Authorization": f"Bearer {KEY}"})
+    request = urllib.request.Request(f"{API}/{path}", json.dumps(body).encode(), {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"})
     with urllib.request.urlopen(request) as answer:
         return json.load(answer)["id"]
 
