@@ -98,7 +98,7 @@ fn refused_by_database(error: StoreError) -> ApplyError {
 async fn attempt(store: &Store, requests: &[Timed]) -> Result<Vec<Result<Applied, Refusal>>, Failure> {
     let mut numbers = numbers(store, requests).await?;
     let mut tx = store.db().begin().await?;
-    let Some(answers) = decided(&mut tx, requests, &mut numbers).await? else {
+    let Some(answers) = written(&mut tx, requests, &mut numbers).await? else {
         tx.rollback().await?;
         return Err(Failure::Again(StoreError::Bug("a batch lost every race".into())));
     };
@@ -116,11 +116,11 @@ pub(crate) async fn within(
     tx: &mut Tx,
     requests: &[Timed],
 ) -> Result<Option<Vec<Result<Applied, Refusal>>>, StoreError> {
-    decided(tx, requests, &mut []).await
+    written(tx, requests, &mut []).await
 }
 
 /// Decides and writes; none when another transaction was faster, so that all must be decided anew.
-async fn decided(
+async fn written(
     tx: &mut Tx,
     requests: &[Timed],
     numbers: &mut [Numbers],
