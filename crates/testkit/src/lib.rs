@@ -17,7 +17,6 @@ pub mod process;
 mod recording;
 pub mod slack;
 pub mod smtp;
-pub mod sql;
 mod tls;
 
 pub use daemon::Exit;

@@ -7,7 +7,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tempfile::TempDir;
 use usher_bus::{Bus, Local};
-use usher_lifecycle::command::{CreateCustomer, CreateOnboarding, CreateUser, OnboardingPatch, UserPatch};
+use usher_lifecycle::command::{
+    CreateCustomer, CreateOnboarding, CreateUser, OnboardingPatch, PolicyPatch, UserPatch, WorkspacePatch,
+};
 use usher_lifecycle::customer::{CustomerFields, CustomerStatus};
 use usher_lifecycle::event::{Actor, ActorKind};
 use usher_lifecycle::onboarding::Role;
@@ -103,15 +105,15 @@ impl Rig {
         self.workspace = made.unwrap().id;
     }
 
-    /// The workspace decides anew.
+    /// The workspace changes its zone and time of day.
     pub(crate) async fn change_rules(&self, rules: &Rules) {
-        let sql = format!(
-            "UPDATE workspaces SET settings = '{}', version = version + 1, updated_at = '{}' WHERE id = '{}'",
-            serde_json::to_string(rules).unwrap(),
-            self.now().format("%Y-%m-%dT%H:%M:%S%.6fZ"),
-            self.workspace,
-        );
-        assert_eq!(usher_testkit::sql::execute(&self.url, &sql).await.unwrap(), 1);
+        let policy = PolicyPatch {
+            time_zone: Some(rules.policy.time_zone.clone()),
+            time_of_day: Some(rules.policy.time_of_day),
+            ..PolicyPatch::default()
+        };
+        let patch = WorkspacePatch { policy, ..WorkspacePatch::default() };
+        self.apply(Command::ChangeWorkspace(patch), Some(self.workspace.to_text())).await;
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {
