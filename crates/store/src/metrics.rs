@@ -26,7 +26,11 @@ const OVERDUE: TimeDelta = TimeDelta::seconds(60);
 statements! {
     READ = "SELECT
         (SELECT COUNT(*) FROM (SELECT 1 AS one FROM events WHERE published_at IS NULL LIMIT $3) AS q) AS outbox,
-        (SELECT occurred_at FROM events WHERE published_at IS NULL ORDER BY position LIMIT 1) AS outbox_oldest,
+        (SELECT MIN(occurred_at) FROM (
+            SELECT occurred_at FROM (SELECT occurred_at FROM events
+                WHERE livemode = TRUE AND published_at IS NULL ORDER BY position LIMIT 1) AS live
+            UNION ALL SELECT occurred_at FROM (SELECT occurred_at FROM events
+                WHERE livemode = FALSE AND published_at IS NULL ORDER BY position LIMIT 1) AS test) AS q) AS outbox_oldest,
         (SELECT COUNT(*) FROM (SELECT 1 AS one FROM rejected WHERE published_at IS NULL LIMIT $3) AS q) AS rejected,
         (SELECT COUNT(*) FROM (SELECT 1 AS one FROM schedules WHERE due_at <= $1 LIMIT $3) AS q) AS schedules_due,
         (SELECT COUNT(*) FROM (SELECT 1 AS one FROM schedules WHERE due_at <= $2 LIMIT $3) AS q) AS schedules_overdue,

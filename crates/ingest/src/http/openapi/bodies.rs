@@ -32,6 +32,9 @@ pub(super) fn all() -> Vec<(&'static str, Value)> {
 }
 
 const USER: &str = "A user: id, display_id or e-mail address. Answers have the id.";
+/// No white space and no control character.
+const CHANNEL: &str =
+    "^[^\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]+$";
 const TEMPLATE: &str = "A template: id or display_id.";
 const OWN: &str = "Your own key, unique per workspace, mode and kind.";
 
@@ -250,7 +253,7 @@ fn workspace() -> Value {
             ("ops_email", nullable(email())),
             (
                 "ops_slack_channel",
-                nullable(told(filled(80), "A channel's id or #name, without white space.")),
+                nullable(told(form(CHANNEL, 80), "A channel's id or #name, without white space.")),
             ),
             ("ambiguous", one_of(["resend", "hold"])),
         ],
