@@ -74,7 +74,7 @@ pub(crate) enum Command {
     Rejected(Rejected),
     /// Prints the `AsyncAPI` 3.0 document of everything that goes over NATS
     Asyncapi,
-    /// Takes customers or onboardings from a CSV file; may be repeated
+    /// Takes customers, contacts or onboardings from a CSV file; may be repeated
     Import(Import),
     /// Prints the description of the HTTP API as `OpenAPI` 3.1
     Openapi,
@@ -386,6 +386,7 @@ pub(crate) struct Import {
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 pub(crate) enum ImportKind {
     Customers,
+    Contacts,
     Onboardings,
 }
 
@@ -393,6 +394,7 @@ impl From<ImportKind> for usher_ingest::import::Kind {
     fn from(kind: ImportKind) -> Self {
         match kind {
             ImportKind::Customers => Self::Customers,
+            ImportKind::Contacts => Self::Contacts,
             ImportKind::Onboardings => Self::Onboardings,
         }
     }

@@ -16,7 +16,7 @@ const LABELS: usize = 20;
 /// Longest label, in characters.
 const LABEL: usize = 64;
 
-pub(super) const KNOWN: [&str; 6] = ["name", "email", "title", "is_primary", "labels", "external_id"];
+pub(crate) const KNOWN: [&str; 6] = ["name", "email", "title", "is_primary", "labels", "external_id"];
 
 /// The body of "create a contact" of the customer that the path names.
 ///

@@ -39,6 +39,7 @@ pub(crate) fn required_of_command(command: &str) -> &'static [&'static str] {
 
 pub(crate) use composite::is_composite;
 pub use composite::{contact_of, onboarding_with};
+pub(crate) use contact::KNOWN as CONTACT;
 pub use contact::{create_contact, patch_contact};
 pub(crate) use customer::KNOWN as CUSTOMER;
 pub use customer::{create_customer, patch_customer};

@@ -5,13 +5,10 @@
 //! run does all of it in a transaction that is rolled back, and says what the import would say. Memory is bounded by the
 //! batch, the keys of the file and what was refused.
 
+mod known;
 mod table;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    io::Read,
-    sync::Arc,
-};
+use std::{collections::HashMap, io::Read, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -20,17 +17,18 @@ use usher_lifecycle::{
     event::{Actor, ActorKind},
     limits::{self, excerpt},
 };
-use usher_store::{
-    Applied, ApplyError, CustomerNames, Dedupe, Outcome, Ref, Rehearsal, Request, Store, StoreError,
-};
+use usher_store::{Applied, ApplyError, Dedupe, Outcome, Ref, Rehearsal, Request, Store, StoreError};
 
-use self::table::{Line, Table};
+use self::{
+    known::{Known, is},
+    table::{Line, Table},
+};
 use crate::body;
 
 /// Lines that are applied in one transaction.
 const BATCH: usize = 500;
 
-/// The columns that name the customer of an onboarding, one of them per line.
+/// The columns that name the customer of a contact or an onboarding, one of them per line.
 const CUSTOMER: [&str; 3] = ["customer_id", "customer_external_id", "customer_slug"];
 
 /// What the lines of a file are.
@@ -38,6 +36,8 @@ const CUSTOMER: [&str; 3] = ["customer_id", "customer_external_id", "customer_sl
 pub enum Kind {
     /// Customers.
     Customers,
+    /// Contacts at customers that are there.
+    Contacts,
     /// Onboardings of customers that are there.
     Onboardings,
 }
@@ -47,6 +47,7 @@ impl Kind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Customers => "customers",
+            Self::Contacts => "contacts",
             Self::Onboardings => "onboardings",
         }
     }
@@ -54,26 +55,27 @@ impl Kind {
     /// What a file of that name holds: `customers.csv`, `2026-onboardings.csv`.
     pub fn of_file(name: &str) -> Option<Self> {
         let name = name.to_lowercase();
-        let mut named =
-            [Self::Customers, Self::Onboardings].into_iter().filter(|kind| name.contains(kind.as_str()));
+        let all = [Self::Customers, Self::Contacts, Self::Onboardings];
+        let mut named = all.into_iter().filter(|kind| name.contains(kind.as_str()));
         named.next().filter(|_| named.next().is_none())
     }
 
     /// The columns it may have: the fields of the API's create call, and the names of the customer.
     pub fn columns(self) -> Vec<&'static str> {
-        match self {
-            Self::Customers => body::CUSTOMER.to_vec(),
-            Self::Onboardings => {
-                let fields = body::ONBOARDING.into_iter();
-                fields.chain(CUSTOMER.into_iter().filter(|name| !body::ONBOARDING.contains(name))).collect()
-            }
-        }
+        let fields = match self {
+            Self::Customers => return body::CUSTOMER.to_vec(),
+            Self::Contacts => body::CONTACT.as_slice(),
+            Self::Onboardings => body::ONBOARDING.as_slice(),
+        };
+        let names = CUSTOMER.iter().filter(|name| !fields.contains(name));
+        fields.iter().chain(names).copied().collect()
     }
 
     /// Columns without which no line can be taken, one of each.
     const fn wanted(self) -> &'static [&'static [&'static str]] {
         match self {
             Self::Customers => &[&["external_id"], &["name"]],
+            Self::Contacts => &[&["external_id"], &CUSTOMER, &["name"], &["email"]],
             Self::Onboardings => &[&["external_id"], &CUSTOMER],
         }
     }
@@ -214,7 +216,7 @@ impl Import {
                 Err(refusal) => refused.push(Refused::new(number, refusal)),
             }
         }
-        let known = self.known(&rows).await.map_err(Arc::new)?;
+        let known = Known::of(self, &rows).await.map_err(Arc::new)?;
         let (mut places, mut requests) = (Vec::new(), Vec::new());
         for row in rows {
             let (line, there) = (row.line, known.there(&row));
@@ -261,7 +263,7 @@ impl Import {
         }
         seen.insert(key.clone(), line);
         let mut customer = None;
-        if self.kind == Kind::Onboardings {
+        if self.kind != Kind::Customers {
             for column in CUSTOMER {
                 let Some(Value::String(name)) = fields.shift_remove(column) else { continue };
                 if let Some((other, _)) = customer.replace((column, name)) {
@@ -273,29 +275,6 @@ impl Import {
         Ok(Row { line, key, customer, fields })
     }
 
-    /// What is there already of what the lines name.
-    async fn known(&self, rows: &[Row]) -> Result<Known, StoreError> {
-        let keys: Vec<String> = rows.iter().map(|row| row.key.clone()).collect();
-        let mut known = Known::default();
-        match self.kind {
-            Kind::Customers => {
-                let there = self.store.customers_with(self.workspace_id, self.livemode, &keys).await?;
-                known.records = there.into_iter().map(|key| (key, None)).collect();
-            }
-            Kind::Onboardings => {
-                let there = self.store.onboardings_with(self.workspace_id, self.livemode, &keys).await?;
-                known.records = there.into_iter().map(|(key, customer)| (key, Some(customer))).collect();
-                let slugs = rows.iter().filter_map(|row| match &row.customer {
-                    Some(("customer_slug", slug)) => Some(slug.clone()),
-                    Some(_) | None => None,
-                });
-                let slugs: Vec<String> = slugs.collect();
-                known.slugs = self.store.customers_by_slug(self.workspace_id, self.livemode, &slugs).await?;
-            }
-        }
-        Ok(known)
-    }
-
     /// A change of the record with the key if there is one, else its creation.
     fn request(&self, row: Row, known: &Known) -> Result<Request, Refusal> {
         let Row { key, mut fields, customer, .. } = row;
@@ -304,18 +283,31 @@ impl Import {
         if let (Some(Some(names)), Some(customer)) = (there, &customer)
             && !is(names, customer)
         {
-            let message = "the onboarding is another customer's, and that cannot change";
+            let message = "the record is another customer's, and that cannot change";
             return Err(Refusal::field(Code::ImmutableField, "customer_id", message));
         }
         let target = there.map(|_| Ref::ExternalId(key.clone()));
+        let mut of = String::new();
         if target.is_none() {
             fields.insert("external_id".into(), key.into());
-            fields.extend(customer.map(|customer| ("customer_id".to_owned(), Value::from(customer))));
+            match (self.kind, customer) {
+                // As in the path of the API's call.
+                (Kind::Contacts, Some(customer)) => of = customer,
+                (Kind::Contacts, None) => {
+                    let message = "one of the columns that name the customer is wanted";
+                    return Err(Refusal::field(Code::MissingField, "customer_id", message));
+                }
+                (Kind::Customers | Kind::Onboardings, customer) => {
+                    fields.extend(customer.map(|customer| ("customer_id".to_owned(), Value::from(customer))));
+                }
+            }
         }
         let body = Value::Object(fields);
         let command = match (self.kind, target.is_some()) {
             (Kind::Customers, true) => Command::ChangeCustomer(body::patch_customer(&body)?),
             (Kind::Customers, false) => Command::CreateCustomer(body::create_customer(&body)?),
+            (Kind::Contacts, true) => Command::ChangeContact(body::patch_contact(&body)?),
+            (Kind::Contacts, false) => Command::CreateContact(body::create_contact(of, &body)?),
             (Kind::Onboardings, true) => Command::ChangeOnboarding(body::patch_onboarding(&body)?),
             (Kind::Onboardings, false) => Command::CreateOnboarding(body::create_onboarding(&body)?),
         };
@@ -329,41 +321,6 @@ impl Import {
             expected_version: None,
             traceparent: None,
         })
-    }
-}
-
-/// What is there already.
-#[derive(Default)]
-struct Known {
-    /// The records by key; of an onboarding the customer.
-    records: BTreeMap<String, Option<CustomerNames>>,
-    /// The ids of customers by slug.
-    slugs: HashMap<String, String>,
-}
-
-impl Known {
-    fn there(&self, row: &Row) -> bool {
-        self.records.contains_key(&row.key)
-    }
-
-    /// The customer as the create call takes it: an id, a number or `external:<key>`.
-    fn customer(&self, column: &str, name: &str) -> Result<String, Refusal> {
-        match column {
-            "customer_external_id" => Ok(format!("external:{name}")),
-            "customer_slug" => self.slugs.get(name).cloned().ok_or_else(|| {
-                let message = format!("there is no customer with the slug {}", excerpt(name));
-                Refusal::field(Code::CustomerNotFound, "customer_slug", message)
-            }),
-            _ => Ok(name.to_owned()),
-        }
-    }
-}
-
-/// Whether the customer is called so.
-fn is(names: &CustomerNames, called: &str) -> bool {
-    match called.strip_prefix("external:") {
-        Some(key) => names.external_id.as_deref() == Some(key),
-        None => names.id == called || names.display_id.to_string() == called,
     }
 }
 

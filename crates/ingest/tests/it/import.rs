@@ -14,6 +14,7 @@ on_both_engines!(
     a_dry_run_says_what_the_import_says_and_writes_nothing,
     old_onboardings_come_in_without_a_burst_of_reminders,
     an_onboarding_names_its_customer_in_four_ways,
+    contacts_come_in_under_their_customers,
     test_records_are_their_own,
 );
 
@@ -160,4 +161,37 @@ async fn test_records_are_their_own(app: &TestApp) {
     let test = Import { livemode: false, ..import(app, Kind::Customers, false) };
     assert_eq!(counts(&run(&test, file).await), (1, 0, 0, 0));
     assert_eq!(all(app, "customers").await.len(), 1);
+}
+
+async fn contacts_come_in_under_their_customers(app: &TestApp) {
+    take(app, Kind::Customers, "external_id,name,slug\na,Acme,acme\nb,Initech,initech\n").await;
+    let file = "external_id,customer_external_id,customer_slug,name,email,is_primary,labels\n\
+                1,a,,Ada,ADA@example.com,,\n\
+                2,,acme,Bob,bob@example.com,true,\"[\"\"it\"\"]\"\n\
+                3,a,,Twin,ada@example.com,,\n\
+                4,,,Nobody,nobody@example.com,,\n\
+                5,b,,Ada,ada@example.com,,\n";
+    let dry = run(&import(app, Kind::Contacts, true), file).await;
+    let report = take(app, Kind::Contacts, file).await;
+    assert_eq!((counts(&dry), refusals(&dry)), (counts(&report), refusals(&report)));
+    let wanted = [(4, Some("email"), "email_taken"), (5, Some("customer_id"), "missing_field")];
+    assert_eq!(refusals(&report), wanted);
+    assert_eq!(report.created, 3);
+    let customers = all(app, "customers").await;
+    let of = |name: &str| {
+        let found = customers.iter().find(|it| it["name"] == name).unwrap();
+        format!("customers/{}/contacts", found["id"].as_str().unwrap())
+    };
+    let acme = all(app, &of("Acme")).await;
+    let seen: Vec<_> = acme.iter().map(|it| (&it["email"], &it["is_primary"], &it["labels"])).collect();
+    let (ada, bob) = (json!("ada@example.com"), json!("bob@example.com"));
+    let (yes, no, it, none) = (json!(true), json!(false), json!(["it"]), json!([]));
+    assert_eq!(seen, [(&bob, &yes, &it), (&ada, &no, &none)]);
+    assert_eq!(all(app, &of("Initech")).await.len(), 1);
+    // Again, with one change, and one contact under another customer.
+    let again = "external_id,customer_external_id,name,email\n\
+                 1,a,Ada L.,ada@example.com\n2,a,Bob,bob@example.com\n5,a,Ada,ada@example.com\n";
+    let report = take(app, Kind::Contacts, again).await;
+    assert_eq!(counts(&report), (0, 1, 1, 1));
+    assert_eq!(refusals(&report), [(4, Some("customer_id"), "immutable_field")]);
 }

@@ -17,7 +17,7 @@ pub(super) async fn execute(config: &Config, arguments: Arguments, json: bool) -
     let Arguments { scope, file, kind, dry_run, report } = arguments;
     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let kind = kind.map(Kind::from).or_else(|| Kind::of_file(&name)).with_context(|| {
-        format!("{name:?} does not say what its lines are; say --kind customers or --kind onboardings")
+        format!("{name:?} does not say what its lines are; say --kind customers, contacts or onboardings")
     })?;
     let opened = File::open(&file).with_context(|| format!("{} cannot be opened", file.display()))?;
     let size = opened.metadata().with_context(|| file.display().to_string())?.len();
