@@ -109,13 +109,16 @@ fn records() -> Vec<(&'static str, Value)> {
         ("id", string()),
         ("onboarding_id", string()),
         ("kind", told(string(), "cadence, manual, escalation, customer, or another that came later.")),
-        ("slot", nullable(date())),
+        ("slot", told(string(), "A date; of a reminder now, the id of the request.")),
         ("channel", nullable(channel())),
         ("recipient", nullable(string())),
         ("why", nullable(string())),
         ("status", string()),
         ("reason", nullable(string())),
-        ("detail", nullable(string())),
+        (
+            "detail",
+            json!({"type": ["object", "null"], "description": "What belongs to the kind and the reason."}),
+        ),
         ("due_at", at()),
         ("send_after", nullable(at())),
         ("sent_at", nullable(at())),
@@ -130,8 +133,17 @@ fn records() -> Vec<(&'static str, Value)> {
         ("slots", json!({"type": "array", "items": answer([("slot", date()), ("due_at", at())])})),
         (
             "recipients",
-            json!({"type": "array", "items": answer([("channel", channel()), ("recipient", string()), ("why", string())])}),
+            json!({"type": "array", "items": answer([
+                ("channel", channel()),
+                ("recipient", string()),
+                ("name", nullable(string())),
+                ("why", string()),
+                ("send_at", nullable(told(at(), "When, as things stand; later than the due time while they rest."))),
+                ("reason", nullable(told(string(), "Why they would get nothing."))),
+            ])}),
         ),
+        ("not_configured", json!({"type": "array", "items": channel()})),
+        ("unheeded", told(integer(), "Reminders since the last sign of life.")),
         ("reason", nullable(told(string(), "Why nothing or nobody would be told; null when it would."))),
     ]);
     let request = answer([
