@@ -3,7 +3,7 @@
 //! is rejected once with its reason, every event is on the stream in the order of its subject, no reminder came twice
 //! unless the ledger says why, and nothing is stuck.
 //!
-//! As a test it is short. `scripts/chaos` makes it long, and prints what was done. The same `USHER_CHAOS_SEED` gives the
+//! As a test it is short. `scripts/chaos` makes it long, and prints what was done. The same `USHER_TEST_CHAOS_SEED` gives the
 //! same commands and the same kills; the moments differ with the machine.
 
 mod check;
@@ -33,9 +33,9 @@ impl Size {
             Err(_) => Ok(default),
         };
         Ok(Self {
-            commands: usize::try_from(number("USHER_CHAOS_COMMANDS", commands as u64)?)?,
-            time: Duration::from_secs(number("USHER_CHAOS_SECONDS", seconds)?),
-            seed: number("USHER_CHAOS_SEED", u64::from(std::process::id()))?,
+            commands: usize::try_from(number("USHER_TEST_CHAOS_COMMANDS", commands as u64)?)?,
+            time: Duration::from_secs(number("USHER_TEST_CHAOS_SECONDS", seconds)?),
+            seed: number("USHER_TEST_CHAOS_SEED", u64::from(std::process::id()))?,
         })
     }
 }
