@@ -1,7 +1,7 @@
 //! `/onboardings`: the heart of the API.
 
 use axum::{http::StatusCode, response::Response};
-use usher_lifecycle::{Command, Onboarding, command::Aggregate, wire::OnboardingObject};
+use usher_lifecycle::{Command, Onboarding, Refusal, command::Aggregate, wire::OnboardingObject};
 use usher_store::{ListFilter, Page, Ref};
 
 use super::{
@@ -17,6 +17,9 @@ use crate::body;
 
 pub(super) async fn create(caller: Caller, payload: Payload) -> Result<Response, ApiError> {
     let create = body::create_onboarding(&payload.json()?)?;
+    if let Err(refusal) = Target(Ref::parse(&create.customer)).customer() {
+        return Err(Refusal { field: Some("customer_id".to_owned()), ..refusal }.into());
+    }
     caller.post(&payload, Command::CreateOnboarding(create), None, StatusCode::CREATED).await
 }
 

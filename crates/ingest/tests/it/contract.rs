@@ -110,8 +110,11 @@ async fn what_the_contract_refuses(app: &TestApp) {
     for unknown in ["cust_987654321", "9999999", "99999999999999999999", "nobody", "%00"] {
         post(json!({"customer_id": unknown})).await.refused(404, "customer_not_found", Some("customer_id"));
     }
-    let customer = app.made("customers", json!({"name": "Initech"})).await;
+    let customer = app.made("customers", json!({"name": "Initech", "external_id": "crm-9"})).await;
     let id = &customer["id"];
+    // The form of commands over NATS.
+    let over_nats = post(json!({"customer_id": "external:crm-9"})).await;
+    over_nats.refused(404, "customer_not_found", Some("customer_id"));
     post(json!({"customer_id": id, "csm_id": "nobody@example.com"})).await.refused(
         400,
         "unknown_user",

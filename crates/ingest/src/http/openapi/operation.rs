@@ -272,7 +272,7 @@ const fn word(status: u16) -> &'static str {
 pub(super) fn shared() -> (Value, Value) {
     let key = told(
         form("^[\\u0020-\\u007e]{1,255}$", 255),
-        "Any text of 1 to 255 bytes. The same key and body get the first answer again, for 24 hours.",
+        "1 to 255 printable ASCII characters. The same key and body get the first answer again, for 24 hours.",
     );
     let etag = "^\\*$|^(W/)?\"[0-9]{1,18}\"$";
     let tag = json!({"type": "string", "description": "The `ETag` of the record as it was read; `*` is any. Others match nothing."});

@@ -86,7 +86,9 @@ async fn chaos(engine: Engine, size: Size) -> anyhow::Result<()> {
         anyhow::ensure!(process.1 == 0, "{} ended with {}", process.0, process.1);
     }
     println!(
-        "chaos: {kills}\nchaos: published in {published:.1?}, quiet after {quiet:.1?} more\nchaos: {found}"
+        "chaos: {kills}\nchaos: published in {published:.1?}, quiet after {:.1?} more ({} acknowledged commands still \
+         counted as unacknowledged by nats-server)\nchaos: {found}",
+        quiet.after, quiet.miscounted
     );
     Ok(())
 }
