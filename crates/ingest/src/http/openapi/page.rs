@@ -47,8 +47,8 @@ fn page(document: &Value) -> String {
         &mut out,
         format_args!(
             "</nav><main><p>{}</p><p>{}</p>",
-            text(&document["info"]["description"]),
-            text(&document["components"]["securitySchemes"]["BearerAuth"]["description"])
+            prose(&document["info"]["description"]),
+            prose(&document["components"]["securitySchemes"]["BearerAuth"]["description"])
         ),
     );
     for (path, method, operation) in operations(document) {
@@ -71,7 +71,7 @@ fn operation_section(out: &mut String, document: &Value, path: &str, method: &st
         format_args!(
             "<section id=\"{id}\"><h3><b class=\"{method}\">{method}</b> <code>{path}</code></h3><p><strong>{}</strong>. {}</p>",
             text(&operation["summary"]),
-            text(&operation["description"])
+            prose(&operation["description"])
         ),
     );
     let parameters = operation["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -104,7 +104,7 @@ fn operation_section(out: &mut String, document: &Value, path: &str, method: &st
             format_args!(
                 "<tr><td>{status}<td>{}<td>{}",
                 content.unwrap_or_default(),
-                text(&answer["description"])
+                prose(&answer["description"])
             ),
         );
     }
@@ -114,8 +114,8 @@ fn operation_section(out: &mut String, document: &Value, path: &str, method: &st
 /// A schema as a table of its members, or in a line.
 fn described(schema: &Value) -> String {
     let mut out = String::new();
-    if let Some(about) = schema["description"].as_str() {
-        put(&mut out, format_args!("<p>{}</p>", escaped(about)));
+    if schema["description"].is_string() {
+        put(&mut out, format_args!("<p>{}</p>", prose(&schema["description"])));
     }
     let properties = members(&schema["properties"]);
     if properties.is_empty() {
@@ -134,8 +134,8 @@ fn described(schema: &Value) -> String {
 
 /// The type and the description.
 fn told(schema: &Value) -> String {
-    let about = schema["description"].as_str().map(|about| format!("<br>{}", escaped(about)));
-    kind(schema) + &about.unwrap_or_default()
+    let about = prose(&schema["description"]);
+    if about.is_empty() { kind(schema) } else { kind(schema) + "<br>" + &about }
 }
 
 /// The type in words, with its limits.
@@ -198,6 +198,16 @@ fn members(value: &Value) -> &Map<String, Value> {
 
 fn text(value: &Value) -> String {
     escaped(value.as_str().unwrap_or_default())
+}
+
+/// A description: what stands between backticks is code.
+fn prose(value: &Value) -> String {
+    let mut out = String::new();
+    for (place, part) in text(value).split('`').enumerate() {
+        let (before, after) = if place % 2 == 1 { ("<code>", "</code>") } else { ("", "") };
+        put(&mut out, format_args!("{before}{part}{after}"));
+    }
+    out
 }
 
 fn plain(value: &Value) -> String {
