@@ -1,6 +1,7 @@
 //! The second net under the commands: what `JetStream` gave up is kept as rejected where it can still be read, and told
 //! in the log in any case. With the consumer as it is made here this does not happen.
 
+use prometheus_client::metrics::{counter::Counter, family::Family};
 use tokio_util::sync::CancellationToken;
 use usher_bus::{Advisory, BusError, Nats, Stranded};
 use usher_lifecycle::{Code, Refusal};
@@ -9,6 +10,7 @@ use usher_store::Store;
 use super::{
     Clock,
     apply::guarded,
+    metrics::{ENDED, GIVEN_UP},
     pause,
     read::{Identity, Message, rejected},
 };
@@ -22,6 +24,7 @@ pub(super) struct SecondNet {
     pub(super) store: Store,
     pub(super) nats: Nats,
     pub(super) clock: Clock,
+    pub(super) heard: Family<[(&'static str, &'static str); 1], Counter>,
 }
 
 impl SecondNet {
@@ -49,6 +52,7 @@ impl SecondNet {
 
     async fn catch(&self, advisory: &Advisory, shutdown: &CancellationToken) {
         let Advisory { used_up, sequence, deliveries } = *advisory;
+        self.heard.get_or_create(&[("kind", if used_up { GIVEN_UP } else { ENDED })]).inc();
         if !used_up {
             tracing::error!(sequence, "a command was ended by somebody else and is lost to us");
             return;

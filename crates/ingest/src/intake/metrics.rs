@@ -16,12 +16,19 @@ use usher_bus::Delivery;
 
 use super::Verdict;
 
+/// An advisory about a message that was delivered as often as its consumer allows.
+pub(super) const GIVEN_UP: &str = "given_up";
+/// An advisory about a message that somebody else ended.
+pub(super) const ENDED: &str = "ended";
+
 #[derive(Debug)]
 pub(super) struct Metrics {
     messages: Family<[(&'static str, &'static str); 1], Counter>,
     lag: Histogram,
     batches: Histogram,
     waiting: Gauge,
+    /// What JetStream gave up, or somebody else ended.
+    pub(super) advisories: Family<[(&'static str, &'static str); 1], Counter>,
 }
 
 impl Default for Metrics {
@@ -30,9 +37,13 @@ impl Default for Metrics {
         for outcome in ["committed", "unchanged", "rejected", "later"] {
             drop(messages.get_or_create_owned(&[("outcome", outcome)]));
         }
+        let advisories = Family::<[(&str, &str); 1], Counter>::default();
+        for kind in [GIVEN_UP, ENDED] {
+            drop(advisories.get_or_create_owned(&[("kind", kind)]));
+        }
         let lag = Histogram::new(exponential_buckets(0.005, 3.0, 14));
         let batches = Histogram::new(exponential_buckets(0.001, 2.0, 15));
-        Self { messages, lag, batches, waiting: Gauge::default() }
+        Self { messages, lag, batches, waiting: Gauge::default(), advisories }
     }
 }
 
@@ -76,6 +87,11 @@ impl Metrics {
             "usher_intake_waiting",
             "Commands in the stream that nobody has been given yet, as the last message told",
             self.waiting.clone(),
+        );
+        registry.register(
+            "usher_intake_advisories",
+            "Commands that JetStream gave up or somebody else ended",
+            self.advisories.clone(),
         );
     }
 }

@@ -101,7 +101,7 @@ impl Intake {
             workspaces: self.workspaces.clone(),
         };
         let (store, nats, clock) = (self.store.clone(), self.nats.clone(), Arc::clone(&self.clock));
-        let second_net = SecondNet { store, nats, clock };
+        let second_net = SecondNet { store, nats, clock, heard: self.metrics.advisories.clone() };
         tokio::join!(
             self.commands(shutdown.clone()),
             answers.run(shutdown.clone()),

@@ -306,6 +306,9 @@ async fn what_jetstream_gives_up_is_rejected_not_stuck(app: &TestApp) {
     })
     .await;
     wire.drained().await;
+    let mut counted = String::new();
+    prometheus_client::encoding::text::encode(&mut counted, &work.metrics).unwrap();
+    assert!(counted.contains("usher_intake_advisories_total{kind=\"given_up\"} 1"), "{counted}");
     work.end().await;
     assert_eq!(refusals(app).await, [("poison".to_owned(), "1".to_owned())]);
 }

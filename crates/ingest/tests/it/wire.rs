@@ -7,6 +7,7 @@ use std::{
 
 use base64::Engine as _;
 use bytes::Bytes;
+use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -87,6 +88,8 @@ impl Wire {
                 notify.notify_one();
             }),
         );
+        let mut metrics = Registry::default();
+        intake.register(&mut metrics);
         // What failed is tried again after a while: this one's clock goes on by itself.
         let (began, shown) = (tokio::time::Instant::now(), self.clock.as_fn());
         let relay = Relay::new(
@@ -98,7 +101,7 @@ impl Wire {
             tokio::spawn(relay.run(shutdown.clone(), Arc::clone(&wake))),
             tokio::spawn(intake.run(shutdown.clone())),
         ];
-        Work { wake, shutdown, parts }
+        Work { wake, shutdown, parts, metrics }
     }
 
     /// Publishes; each must be stored.
@@ -155,6 +158,8 @@ pub(crate) struct Work {
     pub(crate) wake: Arc<Notify>,
     shutdown: CancellationToken,
     parts: Vec<JoinHandle<()>>,
+    /// What its intake counts.
+    pub(crate) metrics: Registry,
 }
 
 impl Work {

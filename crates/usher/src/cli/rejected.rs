@@ -9,7 +9,7 @@ pub(crate) enum Rejected {
         #[command(flatten)]
         which: Which,
         /// At most so many
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         limit: u32,
     },
     /// Shows one: why it was refused, its headers and its body

@@ -11,7 +11,10 @@ use usher_store::Store;
 use usher_testkit::{nats::Nats, postgres::Postgres, process::Child, smtp::Sink};
 
 use super::Dice;
-use crate::service::{Api, PATIENCE, offset_to, start};
+use crate::{
+    commands,
+    service::{Api, PATIENCE, offset_to, start},
+};
 
 /// Longer than a message waits that a killed process had (30 s) or that came back while the store was away (60 s).
 const QUIET: Duration = Duration::from_mins(5);
@@ -250,6 +253,14 @@ impl World {
     /// The store, past the processes.
     pub(super) async fn store(&self) -> anyhow::Result<Store> {
         Ok(Store::connect(&self.url, 2).await?)
+    }
+
+    /// What `usher rejected list` shows.
+    pub(super) async fn rejected(&self) -> anyhow::Result<Vec<Value>> {
+        let set = format!("store.url={}", self.url);
+        let arguments = ["--set", &set, "rejected", "list", "--limit", "100000", "--json"];
+        let rows = commands::json(self.first_dir(), &arguments).await?;
+        rows.as_array().cloned().context("a list")
     }
 
     /// Waits until nothing is under way any more: no command that is not delivered or not acknowledged, an empty outbox.
