@@ -36,6 +36,12 @@ pub enum BusError {
     /// The server, or our account on it, has no `JetStream`.
     #[error("JetStream is not enabled on the NATS server or not for this account")]
     NoJetStream,
+    /// The server lacks what everything here builds on.
+    #[error("nats-server {version} is too old: 2.9 or newer is needed")]
+    TooOld {
+        /// The server's version.
+        version: String,
+    },
     /// A stream or consumer is there and is not what was asked for. It is left as it is.
     #[error("{0}")]
     Mismatch(Mismatch),

@@ -28,6 +28,7 @@ pub use nats::commands::{Commands, Delivery, Stop};
 pub use nats::requests::{Listener, REQUESTS_QUEUE_GROUP, Request, Requests};
 pub use nats::settings::{Ages, Credentials, Intake, Settings, Tls};
 pub use nats::streams::INTAKE_CONSUMER;
+pub use nats::unreadable::{ORIGINAL_HEADERS, UNREADABLE_HEADERS};
 pub use subject::{Names, SubjectError};
 
 /// What usually fits into one message with its headers, in bytes: NATS' default, and the limit of [`Local`].

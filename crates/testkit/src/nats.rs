@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -67,6 +67,26 @@ impl Nats {
     /// The directory with streams, configuration and log.
     pub fn directory(&self) -> &Path {
         self.daemon.directory()
+    }
+
+    /// Publishes as a foreign client might: this very block of headers, whatever it is. Returns when the server has it.
+    pub async fn publish_raw(&self, subject: &str, headers: &[u8], payload: &[u8]) -> anyhow::Result<()> {
+        let url = self.url();
+        let mut stream = TcpStream::connect(url.trim_start_matches("nats://")).await?;
+        let (header, total) = (headers.len(), headers.len() + payload.len());
+        let hello = "CONNECT {\"verbose\":false,\"headers\":true}\r\n";
+        let head = format!("{hello}HPUB {subject} {header} {total}\r\n");
+        for part in [head.as_bytes(), headers, payload, b"\r\nPING\r\n"] {
+            stream.write_all(part).await?;
+        }
+        let mut answers = BufReader::new(stream).lines();
+        while let Some(line) = answers.next_line().await? {
+            anyhow::ensure!(!line.starts_with("-ERR"), "{line}");
+            if line == "PONG" {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("the server ended the connection")
     }
 
     /// What the server logged so far.

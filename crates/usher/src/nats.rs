@@ -18,6 +18,9 @@ use crate::{compose::write_address, config::Config};
 /// How long the address file waits for NATS, which may be starting at the same time.
 const NATS_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often the streams are looked at.
+const LOOK: Duration = Duration::from_secs(10);
+
 /// The bus. A server that is away is no reason not to start: reminders and API go on without it.
 pub(crate) async fn bus(config: &Config) -> anyhow::Result<Bus> {
     let Some(url) = &config.nats.url else { return Ok(Bus::Local(Local::new())) };
@@ -55,6 +58,7 @@ pub(crate) fn described(config: &Config) -> anyhow::Result<Settings> {
     Ok(Settings {
         names: Names::new(&nats.prefix, &nats.stream_prefix).context("nats.prefix or nats.stream_prefix")?,
         replicas: nats.replicas,
+        max_bytes: nats.max_bytes,
         ages: Ages {
             events: days(nats.events_max_age_days),
             commands: days(nats.commands_max_age_days),
@@ -95,11 +99,38 @@ impl NatsPart {
         if !written {
             write();
         }
-        match intake {
-            Some(intake) => Box::pin(intake.run(shutdown)).await,
-            None => shutdown.cancelled().await,
-        }
+        let work = async {
+            match intake {
+                Some(intake) => Box::pin(intake.run(shutdown.clone())).await,
+                None => shutdown.cancelled().await,
+            }
+        };
+        tokio::join!(work, still_there(&self.nats, &self.streams, &shutdown));
         Ok(())
+    }
+}
+
+/// Looks again and again whether the streams are there, and makes those that somebody has removed. One that differs by
+/// now is left as it is, and told.
+async fn still_there(nats: &Nats, told: &Streams, shutdown: &CancellationToken) {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        let cause = match nats.ensure_streams().await {
+            Ok(()) => None,
+            // That has its own sign, and its own line in the log.
+            Err(BusError::NotConnected) => continue,
+            Err(error) => Some(format!("{:#}", anyhow::Error::from(error))),
+        };
+        if told.tell(cause.clone()) {
+            if let Some(cause) = cause {
+                tracing::error!(cause, "a stream on NATS is not as it should be");
+            } else {
+                tracing::info!("all streams on NATS exist again");
+            }
+        }
     }
 }
 

@@ -9,15 +9,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::StatusCode;
 use async_nats::jetstream::{AckKind, Message};
-use async_nats::{StatusCode, Subscriber};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use super::link::Lasting;
 use super::streams::INTAKE_CONSUMER;
 use super::{Nats, from_header_map};
 use crate::envelope::decode::StreamFacts;
@@ -33,7 +33,7 @@ const PULL: &str = "pull commands";
 /// Commands for one worker. Several workers, in any process, share the work.
 pub struct Commands {
     nats: Nats,
-    inbox: Subscriber,
+    inbox: Lasting,
     /// Answers come to `<inbox>.<number of the question>`.
     inbox_subject: String,
     question: u64,
@@ -93,8 +93,8 @@ pub struct Delivery {
 impl Nats {
     /// Commands from the consumer `usher-intake`. Call `ensure_streams` before; the consumer alone is also made here.
     pub async fn commands(&self) -> Result<Commands, BusError> {
-        let inbox_subject = self.shared.client.new_inbox();
-        let inbox = self.subscribe(format!("{inbox_subject}.*"), None).await?;
+        let inbox_subject = self.shared.link.client().new_inbox();
+        let inbox = Lasting::new(self, format!("{inbox_subject}.*"), None).await?;
         let (stopper, stop) = watch::channel(false);
         Ok(Commands {
             connects: self.shared.connects.subscribe(),
@@ -168,7 +168,7 @@ impl Commands {
     /// What came after an earlier call was cancelled or gave up.
     fn take_what_is_there(&mut self, max: usize) {
         while self.arrived.len() < max {
-            let Some(message) = self.inbox.next().now_or_never().flatten() else { break };
+            let Some(message) = self.inbox.at_hand() else { break };
             self.keep(message);
         }
     }
@@ -199,8 +199,9 @@ impl Commands {
                 () = stopped, if self.arrived.is_empty() => return Ok(()),
             };
             let late = |_elapsed| BusError::Timeout { doing: PULL.to_owned(), after: wait + GRACE };
-            let message = next.map_err(late)?.ok_or(BusError::NotConnected)?;
+            let message = next.map_err(late)?;
             match message.status {
+                _ if is_of_a_stream(&message) => self.keep(message),
                 None => self.keep(message),
                 // The end of an earlier question.
                 Some(_) if message.subject.as_str() != reply => {}
@@ -222,10 +223,10 @@ impl Commands {
 
     /// Keeps a message of the stream; drops what only says that there is none.
     fn keep(&mut self, message: async_nats::Message) {
-        if message.status.is_some() {
+        if message.status.is_some() && !is_of_a_stream(&message) {
             return;
         }
-        let message = Message { message, context: self.nats.shared.jetstream.clone() };
+        let message = Message { message, context: self.nats.shared.link.jetstream() };
         let (Ok(info), Some(reply)) = (message.info(), message.reply.clone()) else {
             tracing::warn!(subject = %message.subject, "a message that is not of a stream came to the inbox");
             return;
@@ -276,6 +277,12 @@ impl Commands {
         };
         Ok(self.arrived.drain(..).map(deliver).collect())
     }
+}
+
+/// Whether this is a command rather than a word of the server about them. A command, too, may begin its headers with a
+/// status, if its sender is a strange one.
+fn is_of_a_stream(message: &async_nats::Message) -> bool {
+    message.reply.as_ref().is_some_and(|reply| reply.starts_with("$JS.ACK."))
 }
 
 impl Delivery {

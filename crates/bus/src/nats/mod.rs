@@ -6,22 +6,20 @@
 
 pub(crate) mod advisories;
 pub(crate) mod commands;
+mod link;
 pub(crate) mod requests;
 pub(crate) mod settings;
 pub(crate) mod streams;
 mod trouble;
+pub(crate) mod unreadable;
 
 use std::str::FromStr as _;
 use std::sync::Arc;
 
-use async_nats::connection::State;
 use async_nats::header::{HeaderMap, HeaderName, HeaderValue};
-use async_nats::jetstream::context::{
-    Context, ContextBuilder, PublishAckFuture, PublishErrorKind, RequestErrorKind,
-};
+use async_nats::jetstream::context::{PublishAckFuture, PublishErrorKind, RequestErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::response::Response;
-use async_nats::{Client, ConnectErrorKind, Event};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -30,10 +28,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::error::{BusError, PublishError};
 use crate::headers::{Headers, Outgoing, Published};
 use crate::subject::Names;
+use link::Link;
 use settings::Settings;
 
-/// Publishes that may wait for their acknowledgement at once, over all windows.
-const MAX_IN_FLIGHT: usize = 16 * 1024;
 /// The codes that say that there is no `JetStream` for us.
 const NO_JETSTREAM: [u64; 2] = [10039, 10076];
 
@@ -44,8 +41,7 @@ pub struct Nats {
 }
 
 struct Shared {
-    client: Client,
-    jetstream: Context,
+    link: Link,
     settings: Settings,
     /// How often a connection was made: what was true of the server before need not be true now.
     connects: Arc<watch::Sender<u64>>,
@@ -61,37 +57,11 @@ impl std::fmt::Debug for Nats {
 impl Nats {
     /// Connects. Without a server this fails, unless `retry_on_initial_connect` is set.
     pub async fn connect(settings: Settings) -> Result<Self, BusError> {
-        let (servers, options) = settings.connect_options()?;
-        let connects = Arc::new(watch::Sender::new(0));
-        let counter = Arc::clone(&connects);
-        let trouble = trouble::Trouble::default();
-        let heard = trouble.clone();
-        let options = options.event_callback(move |event| {
-            if matches!(event, Event::Connected) {
-                counter.send_modify(|connects| *connects += 1);
-            }
-            heard.heard(&event);
-            std::future::ready(())
-        });
-        let client = options.connect(servers).await.map_err(|error| match error.kind() {
-            ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-                BusError::Unauthorized { servers: settings.shown() }
-            }
-            ConnectErrorKind::ServerParse
-            | ConnectErrorKind::Dns
-            | ConnectErrorKind::TimedOut
-            | ConnectErrorKind::Tls
-            | ConnectErrorKind::Io
-            | ConnectErrorKind::MaxReconnects => {
-                BusError::Connect { servers: settings.shown(), source: error.into() }
-            }
-        })?;
-        let jetstream = ContextBuilder::new()
-            .timeout(settings.request_timeout.max(settings.publish_timeout))
-            .max_ack_inflight(MAX_IN_FLIGHT)
-            .backpressure_on_inflight(true)
-            .build(client.clone());
-        Ok(Self { shared: Arc::new(Shared { client, jetstream, settings, connects, trouble }) })
+        let (connects, trouble) = (Arc::new(watch::Sender::new(0)), trouble::Trouble::default());
+        let link = Link::open(&settings, &connects, &trouble).await?;
+        let nats = Self { shared: Arc::new(Shared { link, settings, connects, trouble }) };
+        nats.keep_alive();
+        Ok(nats)
     }
 
     /// The names in use.
@@ -101,7 +71,12 @@ impl Nats {
 
     /// Whether the connection is there right now.
     pub fn is_connected(&self) -> bool {
-        self.shared.client.connection_state() == State::Connected
+        self.shared.link.is_connected()
+    }
+
+    /// How often a connection was made, to look at again after each.
+    pub fn connections(&self) -> watch::Receiver<u64> {
+        self.shared.connects.subscribe()
     }
 
     /// Why there is no connection, in words; None while there is one, and before the first attempt has failed.
@@ -111,12 +86,16 @@ impl Nats {
 
     /// The largest message the server takes, headers and payload together, in bytes.
     pub fn max_payload(&self) -> usize {
-        self.shared.client.try_server_info().map_or(crate::DEFAULT_MAX_PAYLOAD, |info| info.max_payload)
+        self.shared
+            .link
+            .client()
+            .try_server_info()
+            .map_or(crate::DEFAULT_MAX_PAYLOAD, |info| info.max_payload)
     }
 
     /// The server's version, e.g. `2.9.10`; None before the first connection.
     pub fn server_version(&self) -> Option<String> {
-        self.shared.client.try_server_info().map(|info| info.version)
+        self.shared.link.client().try_server_info().map(|info| info.version)
     }
 
     /// Publishes all of `window` and waits for the acknowledgements together. One result per message, in order; only
@@ -157,7 +136,7 @@ impl Nats {
         }
         let Outgoing { subject, headers, payload } = outgoing;
         let message = PublishMessage::build().payload(payload).headers(header_map(&headers));
-        let sent = self.shared.jetstream.send_publish(subject.clone(), message).await;
+        let sent = self.shared.link.jetstream().send_publish(subject.clone(), message).await;
         sent.map_err(|error| self.publish_error(&error, subject))
     }
 
@@ -196,9 +175,9 @@ impl Nats {
         if !self.is_connected() {
             return Err(BusError::NotConnected);
         }
-        let after = self.shared.settings.request_timeout;
+        let (after, jetstream) = (self.shared.settings.request_timeout, self.shared.link.jetstream());
         let late = || BusError::Timeout { doing: doing.to_owned(), after };
-        match timeout(after, self.shared.jetstream.request(subject, body)).await {
+        match timeout(after, jetstream.request(subject, body)).await {
             Err(_elapsed) => Err(late()),
             Ok(Ok(Response::Ok(answer))) => Ok(Some(answer)),
             Ok(Ok(Response::Err { error })) => {
@@ -230,10 +209,11 @@ impl Nats {
         if !self.is_connected() {
             return Err(BusError::NotConnected);
         }
+        let client = self.shared.link.client();
         let publish = async {
             match headers {
-                Some(headers) => self.shared.client.publish_with_headers(subject, headers, payload).await,
-                None => self.shared.client.publish(subject, payload).await,
+                Some(headers) => client.publish_with_headers(subject, headers, payload).await,
+                None => client.publish(subject, payload).await,
             }
         };
         let after = self.shared.settings.request_timeout;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use async_nats::{RequestErrorKind, Subscriber};
 use bytes::Bytes;
-use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::time::timeout;
 
+use super::link::Lasting;
 use super::{Nats, from_header_map, header_map};
 use crate::error::BusError;
 use crate::headers::{Headers, Outgoing};
@@ -18,7 +18,7 @@ pub const REQUESTS_QUEUE_GROUP: &str = "usher";
 /// Requests for one worker.
 #[derive(Debug)]
 pub struct Requests {
-    subscriber: Subscriber,
+    subscription: Lasting,
     nats: Nats,
 }
 
@@ -37,13 +37,14 @@ pub struct Request {
 
 /// Messages that pass on a subject.
 #[derive(Debug)]
-pub struct Listener(Subscriber);
+pub struct Listener(Lasting);
 
 impl Nats {
     /// Requests on `usher.requests.>`, shared among all who call this.
     pub async fn requests(&self) -> Result<Requests, BusError> {
-        let subscriber = self.subscribe(self.names().requests_filter(), Some(REQUESTS_QUEUE_GROUP)).await?;
-        Ok(Requests { subscriber, nats: self.clone() })
+        let group = Some(REQUESTS_QUEUE_GROUP);
+        let subscription = Lasting::new(self, self.names().requests_filter(), group).await?;
+        Ok(Requests { subscription, nats: self.clone() })
     }
 
     /// Sends a request and waits for the answer at most `limit`.
@@ -56,7 +57,7 @@ impl Nats {
 
     /// Listens along on `pattern` (e.g. `usher.events.>`) from now on.
     pub async fn listen(&self, pattern: &str) -> Result<Listener, BusError> {
-        self.subscribe(pattern.to_owned(), None).await.map(Listener)
+        Lasting::new(self, pattern.to_owned(), None).await.map(Listener)
     }
 
     pub(crate) async fn hints(&self) -> Result<Listener, BusError> {
@@ -71,14 +72,15 @@ impl Nats {
     ) -> Result<Subscriber, BusError> {
         let doing = format!("subscribe to {pattern}");
         let failed = |source| BusError::Failed { doing: doing.clone(), source };
+        let client = self.shared.link.client();
         let subscribe = async {
             let subscriber = match group {
-                Some(group) => self.shared.client.queue_subscribe(pattern, group.to_owned()).await,
-                None => self.shared.client.subscribe(pattern).await,
+                Some(group) => client.queue_subscribe(pattern, group.to_owned()).await,
+                None => client.subscribe(pattern).await,
             }
             .map_err(|error| failed(error.into()))?;
             if self.is_connected() {
-                self.shared.client.flush().await.map_err(|error| failed(error.into()))?;
+                client.flush().await.map_err(|error| failed(error.into()))?;
             }
             Ok(subscriber)
         };
@@ -98,7 +100,8 @@ impl Nats {
             return Err(BusError::NotConnected);
         }
         let late = || BusError::Timeout { doing: doing.to_owned(), after: limit };
-        let asked = timeout(limit, self.shared.client.send_request(subject, request.timeout(None))).await;
+        let client = self.shared.link.client();
+        let asked = timeout(limit, client.send_request(subject, request.timeout(None))).await;
         asked.map_err(|_elapsed| late())?.map_err(|error| match error.kind() {
             RequestErrorKind::TimedOut => late(),
             RequestErrorKind::NoResponders => BusError::Refused {
@@ -113,8 +116,8 @@ impl Nats {
     }
 
     pub(super) async fn pull(&self, subject: String, reply: String, body: Bytes) -> Result<(), BusError> {
-        let after = self.shared.settings.request_timeout;
-        match timeout(after, self.shared.client.publish_with_reply(subject, reply, body)).await {
+        let (after, client) = (self.shared.settings.request_timeout, self.shared.link.client());
+        match timeout(after, client.publish_with_reply(subject, reply, body)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(BusError::Failed { doing: "pull commands".into(), source: error.into() }),
             Err(_elapsed) => Err(BusError::Timeout { doing: "pull commands".into(), after }),
@@ -123,16 +126,16 @@ impl Nats {
 }
 
 impl Requests {
-    /// The next request; waits as long as it takes. None when the connection was closed for good. Safe to cancel.
-    pub async fn next(&mut self) -> Option<Request> {
-        let message = self.subscriber.next().await?;
-        Some(Request {
+    /// The next request; waits as long as it takes. Safe to cancel.
+    pub async fn next(&mut self) -> Request {
+        let message = self.subscription.next().await;
+        Request {
             headers: from_header_map(message.headers.as_ref()),
             subject: message.subject.into_string(),
             payload: message.payload,
             reply: message.reply,
             nats: self.nats.clone(),
-        })
+        }
     }
 }
 
@@ -145,21 +148,19 @@ impl Request {
 }
 
 impl Listener {
-    /// The next message; waits as long as it takes. None when the connection was closed for good. Safe to cancel.
-    pub async fn next(&mut self) -> Option<Outgoing> {
-        let message = self.0.next().await?;
-        Some(Outgoing {
+    /// The next message; waits as long as it takes. Safe to cancel.
+    pub async fn next(&mut self) -> Outgoing {
+        let message = self.0.next().await;
+        Outgoing {
             headers: from_header_map(message.headers.as_ref()),
             subject: message.subject.into_string(),
             payload: message.payload,
-        })
+        }
     }
 
-    /// Waits for a message and takes all that are there with it. Never returns when the connection was closed.
+    /// Waits for a message and takes all that are there with it.
     pub(crate) async fn next_burst(&mut self) {
-        if self.0.next().await.is_none() {
-            std::future::pending::<()>().await;
-        }
-        while self.0.next().now_or_never().flatten().is_some() {}
+        drop(self.0.next().await);
+        while self.0.at_hand().is_some() {}
     }
 }

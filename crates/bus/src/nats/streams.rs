@@ -2,7 +2,7 @@
 //! What differs is an error and stays as it is; nobody's stream is changed from here.
 //!
 //! What the server *returns* is compared, since an old server drops fields it does not know without a word. Nothing
-//! here needs a server newer than 2.9.
+//! here needs a server newer than 2.9, but for a limit on the size of the streams.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -28,9 +28,13 @@ const COMMANDS_DUPLICATE_WINDOW: Duration = Duration::from_millis(100);
 impl Nats {
     /// Creates or verifies the four streams and the consumer `usher-intake`.
     pub async fn ensure_streams(&self) -> Result<(), BusError> {
+        let client = self.shared.link.client();
+        if let Some(version) = self.server_version().filter(|version| is_before(version, (2, 9))) {
+            return Err(BusError::TooOld { version });
+        }
         // 2.9 does not count headers when it decides whether a stream is full: it acknowledges more than fits and then
         // drops the oldest.
-        if self.shared.settings.max_bytes.is_some() && !self.shared.client.is_server_compatible(2, 10, 0) {
+        if self.shared.settings.max_bytes.is_some() && !client.is_server_compatible(2, 10, 0) {
             let reason = "needs nats-server 2.10: an older one drops messages of a full stream".to_owned();
             return Err(BusError::Setting { setting: "max_bytes", reason });
         }
@@ -42,9 +46,12 @@ impl Nats {
 
     async fn ensure_stream(&self, wanted: &stream::Config) -> Result<stream::Info, BusError> {
         let object = format!("stream {}", wanted.name);
-        let info = match self.stream_info(&wanted.name).await? {
-            Some(info) => info,
-            None => self.create_stream(&object, wanted).await?,
+        let info = if let Some(info) = self.stream_info(&wanted.name).await? {
+            info
+        } else {
+            let info = self.create_stream(&object, wanted).await?;
+            tracing::info!(stream = wanted.name, "made on NATS");
+            info
         };
         let differences = Differences::default().stream(wanted, &info.config);
         differences.none_or_error(object).map(|()| info)
@@ -90,6 +97,15 @@ impl Nats {
             created.ok_or_else(|| no_stream(doing))?
         };
         Differences::default().consumer(&wanted, &info.config).none_or_error(object)
+    }
+}
+
+/// Whether a version is known to be before `major.minor`.
+fn is_before(version: &str, (major, minor): (u64, u64)) -> bool {
+    let mut numbers = version.trim_start_matches('v').split(['.', '-']).map(str::parse::<u64>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(found)), Some(Ok(below))) => (found, below) < (major, minor),
+        _ => false,
     }
 }
 
@@ -191,5 +207,20 @@ impl Differences {
             return Ok(());
         }
         Err(BusError::Mismatch(Mismatch { object, differences: self.0 }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_version_that_is_known_to_be_older_is_too_old() {
+        for old in ["2.8.4", "1.4.1", "v2.8.4", "2.8.0-beta.1"] {
+            assert!(is_before(old, (2, 9)), "{old}");
+        }
+        for fine in ["2.9.0", "2.10.25", "2.14.0-RC.1", "3.0.0", "", "main"] {
+            assert!(!is_before(fine, (2, 9)), "{fine}");
+        }
     }
 }

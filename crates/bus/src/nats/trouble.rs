@@ -33,6 +33,13 @@ impl Trouble {
         }
     }
 
+    /// The client ended by a fault of its own.
+    pub(super) fn ended(&self) {
+        let cause = "the NATS client ended by a fault of its own and is replaced".to_owned();
+        tracing::error!(cause, "no connection to NATS");
+        self.with(|last| *last = Some(cause));
+    }
+
     fn fails(&self, text: &str) {
         let cause = in_words(text);
         let known = self.with(|last| last.replace(cause.clone()).is_some_and(|last| last == cause));

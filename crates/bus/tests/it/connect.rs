@@ -1,5 +1,6 @@
 //! Getting in, and being told clearly why not.
 
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use usher_bus::{BusError, Credentials, Nats, Settings};
 use usher_testkit::skip_without_servers;
 
@@ -128,6 +129,28 @@ async fn without_jetstream_it_is_said_that_there_is_none() {
     let nats = attempt(&server.url(), user("hunter2/x")).await.unwrap();
     let error = nats.ensure_streams().await.unwrap_err();
     assert!(matches!(error, BusError::NoJetStream), "{error:?}");
+}
+
+/// Enough of a server for a client to connect to.
+#[tokio::test]
+async fn a_server_that_is_too_old_is_named_with_its_version() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("nats://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (read, mut write) = stream.into_split();
+        let info = r#"{"server_id":"x","version":"2.8.4","proto":1,"headers":true,"max_payload":1048576,"jetstream":true}"#;
+        write.write_all(format!("INFO {info}\r\n").as_bytes()).await.unwrap();
+        let mut lines = BufReader::new(read).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            if line.starts_with("PING") {
+                write.write_all(b"PONG\r\n").await.unwrap();
+            }
+        }
+    });
+    let nats = Nats::connect(quick(&url)).await.unwrap();
+    let error = nats.ensure_streams().await.unwrap_err();
+    assert_eq!(error.to_string(), "nats-server 2.8.4 is too old: 2.9 or newer is needed");
 }
 
 #[tokio::test]

@@ -17,7 +17,8 @@ async fn a_request_is_answered_by_exactly_one_replica() {
     for nats in [&one, &other] {
         let (mut requests, answered) = (nats.requests().await.unwrap(), answered.clone());
         tokio::spawn(async move {
-            while let Some(request) = requests.next().await {
+            loop {
+                let request = requests.next().await;
                 answered.send(request.subject.clone()).unwrap();
                 let headers = Headers::new().with("Content-Type", "application/json");
                 request.respond(headers, request.payload.clone()).await.unwrap();
@@ -77,7 +78,7 @@ async fn a_listener_sees_what_passes() {
     let mut listener = nats.listen("usher.events.>").await.unwrap();
     let event = message("usher.events.acme.onboarding.created", "1", "{}");
     nats.publish_window(vec![event.clone()]).await.pop().unwrap().unwrap();
-    let seen = tokio::time::timeout(PATIENCE, listener.next()).await.unwrap().unwrap();
+    let seen = tokio::time::timeout(PATIENCE, listener.next()).await.unwrap();
     assert_eq!(seen, event);
     assert_eq!(seen.payload, Bytes::from_static(b"{}"));
 }

@@ -8,6 +8,7 @@ mod core;
 mod decode;
 mod publish;
 mod streams;
+mod unreadable;
 
 use std::time::Duration;
 

@@ -1,9 +1,11 @@
-//! The second net under the commands: what `JetStream` gave up is kept as rejected where it can still be read, and told
-//! in the log in any case. With the consumer as it is made here this does not happen.
+//! The second net under the commands: what `JetStream` gave up, and what the client cannot read, is kept as rejected, and
+//! told in the log in any case. The first does not happen with the consumer as it is made here.
+
+use std::sync::Arc;
 
 use prometheus_client::metrics::{counter::Counter, family::Family};
 use tokio_util::sync::CancellationToken;
-use usher_bus::{Advisory, BusError, Nats, Stranded};
+use usher_bus::{Advisory, Nats, ORIGINAL_HEADERS, Stranded, UNREADABLE_HEADERS};
 use usher_lifecycle::{Code, Refusal};
 use usher_store::Store;
 
@@ -12,18 +14,20 @@ use super::{
     apply::guarded,
     metrics::{ENDED, GIVEN_UP},
     pause,
-    read::{Identity, Message, rejected},
+    read::{Fault, Identity, Message, rejected},
 };
 use crate::relay::chain;
 
 /// How long to wait before listening, or keeping a command, is tried again.
 const BREATH: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Listens to advisories.
+/// Listens to advisories, and looks for what cannot be read.
+#[derive(Clone)]
 pub(super) struct SecondNet {
     pub(super) store: Store,
     pub(super) nats: Nats,
     pub(super) clock: Clock,
+    pub(super) wake: Arc<dyn Fn() + Send + Sync>,
     pub(super) heard: Family<[(&'static str, &'static str); 1], Counter>,
 }
 
@@ -44,7 +48,6 @@ impl SecondNet {
                     () = shutdown.cancelled() => return,
                     advisory = advisories.next() => advisory,
                 };
-                let Some(advisory) = advisory else { break };
                 self.catch(&advisory, &shutdown).await;
             }
         }
@@ -71,16 +74,39 @@ impl SecondNet {
         }
     }
 
-    /// Keeps it as rejected, then takes it out of the stream.
     async fn keep(&self, sequence: u64, deliveries: u64) -> Result<(), String> {
-        let told = |error: BusError| chain(&error);
-        let Some(stranded) = self.nats.stranded(sequence).await.map_err(told)? else { return Ok(()) };
-        let Stranded { subject, headers, payload, stream } = &stranded;
-        let message = Message { subject, headers, payload, identity: Identity::Stream(stream) };
+        let stranded = self.nats.stranded(sequence).await.map_err(|error| chain(&error))?;
+        let Some(stranded) = stranded else { return Ok(()) };
         let why = format!("JetStream delivered it {deliveries} times and gave it up");
-        let row = rejected(message, deliveries, self.nats.names(), Refusal::new(Code::Poison, why).into());
+        self.reject(&stranded, deliveries, Refusal::new(Code::Poison, why).into()).await
+    }
+
+    /// Rejects commands that cannot be read: they break the connection whenever they are delivered. To be called after each
+    /// new connection, before more is pulled.
+    pub(super) async fn sweep(&self) -> Result<(), String> {
+        for stranded in self.nats.unreadable_commands().await.map_err(|error| chain(&error))? {
+            let why = stranded.unreadable.unwrap_or_default();
+            let sequence = stranded.stream.sequence;
+            tracing::error!(sequence, why, "a command breaks the connection whenever it is delivered");
+            let fault = Fault {
+                code: UNREADABLE_HEADERS,
+                message: format!("{why}; the headers as they came are in {ORIGINAL_HEADERS}, in base64"),
+                field: None,
+                refusal: None,
+            };
+            self.reject(&stranded, 1, fault).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps it as rejected, then takes it out of the stream.
+    async fn reject(&self, stranded: &Stranded, deliveries: u64, fault: Fault) -> Result<(), String> {
+        let Stranded { subject, headers, payload, stream, unreadable: _ } = stranded;
+        let message = Message { subject, headers, payload, identity: Identity::Stream(stream) };
+        let row = rejected(message, deliveries, self.nats.names(), fault);
         let kept = guarded(self.store.reject(vec![row], (self.clock)())).await;
         kept.and_then(|kept| kept).map_err(|error| chain(&error))?;
-        self.nats.remove_stranded(sequence).await.map_err(told)
+        (self.wake)();
+        self.nats.remove_stranded(stream.sequence).await.map_err(|error| chain(&error))
     }
 }

@@ -100,19 +100,40 @@ impl Intake {
             wake: Arc::clone(&self.wake),
             workspaces: self.workspaces.clone(),
         };
-        let (store, nats, clock) = (self.store.clone(), self.nats.clone(), Arc::clone(&self.clock));
-        let second_net = SecondNet { store, nats, clock, heard: self.metrics.advisories.clone() };
+        let second_net = SecondNet {
+            store: self.store.clone(),
+            nats: self.nats.clone(),
+            clock: Arc::clone(&self.clock),
+            wake: Arc::clone(&self.wake),
+            heard: self.metrics.advisories.clone(),
+        };
         tokio::join!(
-            self.commands(shutdown.clone()),
+            self.commands(second_net.clone(), shutdown.clone()),
             answers.run(shutdown.clone()),
             second_net.run(shutdown)
         );
     }
 
-    async fn commands(mut self, shutdown: CancellationToken) {
+    async fn commands(mut self, second_net: SecondNet, shutdown: CancellationToken) {
+        let mut connections = self.nats.connections();
+        // Also at the start: another process may have died of it.
+        connections.mark_changed();
         let mut commands = None;
         let (mut without_nats, mut without_store) = (SHORTEST, SHORTEST);
         while !shutdown.is_cancelled() {
+            if self.nats.is_connected() && connections.has_changed().unwrap_or(false) {
+                match second_net.sweep().await {
+                    Ok(()) => connections.mark_unchanged(),
+                    Err(error) => {
+                        tracing::warn!(
+                            error,
+                            "whether each command can be read is not known yet; trying again"
+                        );
+                        pause(SHORTEST, &shutdown).await;
+                        continue;
+                    }
+                }
+            }
             match self.next(&mut commands, &shutdown).await {
                 Ok(batch) => {
                     without_nats = SHORTEST;

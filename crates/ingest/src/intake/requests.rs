@@ -46,7 +46,6 @@ impl Answers {
     /// Answers until `shutdown`, then finishes what it took.
     pub(super) async fn run(self, shutdown: CancellationToken) {
         let mut handled = JoinSet::new();
-        // A subscription ends only with the connection itself, for good.
         if let Some(mut requests) = self.listen(&shutdown).await {
             loop {
                 let request = tokio::select! {
@@ -54,7 +53,6 @@ impl Answers {
                     Some(_) = handled.join_next(), if !handled.is_empty() => continue,
                     request = requests.next(), if handled.len() < MOST => request,
                 };
-                let Some(request) = request else { break };
                 let answers = self.clone();
                 handled.spawn(async move { answers.answer(&request).await });
             }

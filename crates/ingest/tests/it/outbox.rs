@@ -246,8 +246,7 @@ async fn first_publications_stay_in_order_while_relays_take_over_from_each_other
     let mut events = Vec::new();
     // Also the repeats that the stream drops are seen here.
     while firsts(&events).values().map(Vec::len).sum::<usize>() < 123 {
-        let message =
-            tokio::time::timeout(crate::wire::PATIENCE, seen.next()).await.expect("it comes").unwrap();
+        let message = tokio::time::timeout(crate::wire::PATIENCE, seen.next()).await.expect("it comes");
         events.push(Stored {
             subject: message.subject,
             headers: String::new(),

@@ -125,7 +125,7 @@ async fn first_publications_are_in_order_under_eight_updaters(app: &TestApp) {
     futures_util::future::join_all(updates).await;
     let mut events = Vec::new();
     while events.len() < 3 + 8 * 15 {
-        let message = tokio::time::timeout(PATIENCE, seen.next()).await.expect("all come").unwrap();
+        let message = tokio::time::timeout(PATIENCE, seen.next()).await.expect("all come");
         let headers = String::new();
         events.push(Stored { subject: message.subject, headers, payload: message.payload.to_vec() });
     }
@@ -160,13 +160,13 @@ async fn two_relays_publish_each_event_once(app: &TestApp) {
     }
     let mut sent = 0;
     while sent < 20 {
-        tokio::time::timeout(PATIENCE, seen.next()).await.expect("all come").unwrap();
+        tokio::time::timeout(PATIENCE, seen.next()).await.expect("all come");
         sent += 1;
     }
     // Both gave their leases back: a third need not wait for their end. What it publishes comes next, not a repeat.
     app.onboarding().await;
     assert_eq!(wire.relay(app).pass().await.unwrap(), RelayReport { published: 2, ..RelayReport::default() });
-    let next = tokio::time::timeout(PATIENCE, seen.next()).await.expect("it comes").unwrap();
+    let next = tokio::time::timeout(PATIENCE, seen.next()).await.expect("it comes");
     assert_eq!(next.headers.get("nats-msg-id"), wire.events().await[20].header("nats-msg-id"));
 }
 

@@ -133,6 +133,11 @@ pub(crate) const KEYS: &[Key] = &[
     key("nats.prefix", Kind::Text(check::token), TOKEN),
     key("nats.stream_prefix", Kind::Text(check::token), TOKEN),
     key("nats.replicas", Kind::Integer(1, 5), "a whole number from 1 to 5"),
+    key(
+        "nats.max_bytes",
+        Kind::Integer(1_048_576, 1 << 50),
+        "a whole number of bytes from 1048576 to 1125899906842624",
+    ),
     key("nats.user", Kind::Text(check::word), SECRET),
     secret("nats.password"),
     file("nats.password_file"),

@@ -76,6 +76,8 @@ pub(crate) struct Nats {
     pub(crate) prefix: String,
     pub(crate) stream_prefix: String,
     pub(crate) replicas: usize,
+    /// Of each stream; None: as large as the server lets it grow.
+    pub(crate) max_bytes: Option<u64>,
     /// Set together with `password`.
     pub(crate) user: Option<String>,
     #[serde(serialize_with = "show::secret")]

@@ -1,5 +1,9 @@
-//! NATS that is there and does not let us work: said plainly, and only once in the log.
+//! NATS that is there and does not let us work: said plainly, and only once in the log. Streams that go away come back.
 
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use usher_bus::{Headers, Outgoing, Settings};
 use usher_testkit::{http, nats::Nats};
 
 use crate::service::{Api, PATIENCE, eventually, start};
@@ -39,4 +43,48 @@ async fn a_refused_login_and_a_server_without_jetstream_are_told_by_readyz_and_o
         assert!((1..=2).contains(&errors), "once where it happens, once where it is waited for:\n{log}");
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn a_removed_stream_is_made_again_and_a_changed_one_is_told() -> anyhow::Result<()> {
+    usher_testkit::skip_without_servers!(Ok(()));
+    let (server, dir) = (Nats::start().await?, tempfile::tempdir()?);
+    let url = server.url();
+    let _service = start(&[], dir.path(), &[("USHER_NATS__URL", url.as_str())]).await?;
+    let api = Api::of(dir.path()).await?;
+    let client = usher_bus::Nats::connect(Settings::new(&url)).await?;
+    let ask = async |what: &str, body: Value| {
+        let payload = body.to_string().into();
+        let request = Outgoing { subject: format!("$JS.API.{what}"), headers: Headers::new(), payload };
+        let (_, answer) = client.request(request, Duration::from_secs(10)).await?;
+        anyhow::Ok(serde_json::from_slice::<Value>(&answer)?)
+    };
+    for stream in ["USHER_EVENTS", "USHER_COMMANDS"] {
+        assert_eq!(ask(&format!("STREAM.DELETE.{stream}"), json!({})).await?["success"], true);
+    }
+    let made = api.expect(201, "POST", "/customers", json!({"name": "Acme"})).await?;
+    let events = eventually("the event is on the stream", || async {
+        let info = ask("STREAM.INFO.USHER_EVENTS", json!({})).await?;
+        Ok(info["state"]["messages"].as_u64().filter(|messages| *messages > 0))
+    });
+    assert_eq!(events.await?, 1, "{made}");
+    let subject = "usher.commands.main.customer.upsert".to_owned();
+    let payload = json!({"external_id": "crm-1", "name": "Initech"}).to_string().into();
+    let command = Outgoing { subject, headers: Headers::new(), payload };
+    eventually("a command is taken again", || async {
+        let published = client.publish_window(vec![command.clone()]).await;
+        let customers = api.expect(200, "GET", "/customers?external_id=crm-1", json!(null)).await?;
+        Ok((published.iter().all(Result::is_ok) && customers["data"][0]["name"] == "Initech").then_some(()))
+    })
+    .await?;
+
+    let mut config = ask("STREAM.INFO.USHER_REJECTED", json!({})).await?["config"].take();
+    config["max_age"] = json!(600_000_000_000_u64);
+    assert_eq!(ask("STREAM.UPDATE.USHER_REJECTED", config).await?["error"], Value::Null);
+    eventually("it is told", || async {
+        let reply = http::request("GET", &format!("{}/readyz", api.url), &[], String::new()).await?;
+        let bus = reply.json()?["checks"]["bus"].as_str().unwrap_or_default().to_owned();
+        Ok((bus.contains("stream USHER_REJECTED") && bus.contains("max_age is 600s")).then_some(()))
+    })
+    .await
 }
