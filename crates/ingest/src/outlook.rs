@@ -1,20 +1,20 @@
 //! What the API and the command line say about an onboarding's coming reminders.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use usher_lifecycle::{
-    Onboarding, UserId,
+    Onboarding,
+    customer::CustomerStatus,
     person::User,
-    reminder::{Channel, Configured, Prospect, Recipient, outlook as decide},
+    reminder::{Channel, Configured, Context, Prospect, Reason, Recipient, outlook as decide},
 };
-use usher_store::{Store, StoreError};
+use usher_store::{Situation, Store, StoreError};
 
 /// The next `count` slots of an onboarding with their due times, who would be told and when, or why nothing will come:
-/// `{slots: [{slot, due_at}], recipients: [{channel, recipient, name, why, send_at, reason}], reason, not_configured,
-/// unheeded}`. A recipient has either `send_at` (later than the due time while quiet hours or a day off defer it) or a
-/// `reason` why they would get nothing (`muted`). `unheeded` counts the reminders since the last sign of life.
+/// `{slots: [{slot, due_at}], recipients: [{channel, recipient, name, why, send_at, reason}], customer, reason,
+/// not_configured, unheeded}`. A recipient has either `send_at` (later than the due time while quiet hours or a day off
+/// defer it) or a `reason` why they would get nothing (`muted`). `customer` is the customer's side in the same form;
+/// where nobody there would be told, it has the `reason` alone (`not_waiting`), and the rest is null. `unheeded` counts the reminders since the last sign of life.
 ///
 /// # Errors
 /// When the store is away.
@@ -28,14 +28,22 @@ pub async fn outlook(
     let situation = store.situation(&[onboarding.id], &[]).await?;
     let Some(workspace) = situation.workspaces.get(&onboarding.workspace_id) else { return Ok(Value::Null) };
     let customer = situation.customers.get(&onboarding.customer_id);
-    let status = customer.filter(|it| it.deleted_at.is_none()).map(|it| it.fields.status);
     let people: Vec<User> = situation.users.values().cloned().collect();
-    let outlook = decide(&workspace.rules, onboarding, status, &people, configured, now, count);
+    let context = Context {
+        rules: &workspace.rules,
+        onboarding,
+        customer_status: customer.map_or(CustomerStatus::Onboarding, |it| it.fields.status),
+        customer_deleted: customer.is_none_or(|it| it.deleted_at.is_some()),
+        people: &people,
+        primary_contact: situation.contacts.get(&onboarding.customer_id),
+        configured,
+    };
+    let outlook = decide(&context, now, count);
     let slots: Vec<Value> =
         outlook.slots.iter().map(|slot| json!({"slot": slot.date, "due_at": slot.due_at})).collect();
     let (recipients, nobody) = match &outlook.recipients {
         Ok(prospects) => {
-            (prospects.iter().map(|it| recipient(it, onboarding, &situation.users)).collect(), None)
+            (prospects.iter().map(|it| recipient(it, onboarding, &situation)).collect(), None)
         }
         Err(reason) => (Vec::new(), Some(*reason)),
     };
@@ -48,16 +56,25 @@ pub async fn outlook(
     Ok(json!({
         "slots": slots,
         "recipients": recipients,
+        "customer": outlook.customer.as_ref().map_or_else(|reason| nobody_there(*reason), |it| recipient(it, onboarding, &situation)),
         "reason": reason,
         "not_configured": not_configured,
         "unheeded": onboarding.reminders.unheeded,
     }))
 }
 
-fn recipient(prospect: &Prospect, onboarding: &Onboarding, users: &HashMap<UserId, User>) -> Value {
+fn nobody_there(reason: Reason) -> Value {
+    json!({"channel": null, "recipient": null, "name": null, "why": null, "send_at": null, "reason": reason})
+}
+
+fn recipient(prospect: &Prospect, onboarding: &Onboarding, situation: &Situation) -> Value {
     let name = match &prospect.target.recipient {
-        Recipient::User(id) => users.get(id).map(|user| user.name.as_str()),
-        Recipient::Contact(_) | Recipient::Email(_) | Recipient::Slack(_) => None,
+        Recipient::User(id) => situation.users.get(id).map(|user| user.name.as_str()),
+        Recipient::Contact(id) => {
+            let contact = situation.contacts.get(&onboarding.customer_id).filter(|contact| contact.id == *id);
+            contact.map(|contact| contact.name.as_str())
+        }
+        Recipient::Email(_) | Recipient::Slack(_) => None,
     };
     // That the onboarding is silent is said once, for all.
     let reason = prospect.sends.err().filter(|_| onboarding.reminders.next_reminder_at.is_some());

@@ -145,6 +145,8 @@ pub struct Contact {
     pub labels: Vec<String>,
     /// The caller's own key.
     pub external_id: Option<String>,
+    /// Why email to them is known to fail, since a refusal for good; a new address clears it.
+    pub email_broken: Option<String>,
     /// When the record was made.
     pub created_at: DateTime<Utc>,
     /// When it last changed.

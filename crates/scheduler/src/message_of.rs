@@ -31,9 +31,13 @@ pub(crate) fn address(claim: &Claim, situation: &Situation, rules: &Rules) -> Op
         (Recipient::Slack(channel), Channel::Slack) => {
             Some(To { name: None, address: Address::SlackChannel(channel.clone()), zone: fallback })
         }
-        (Recipient::Email(_), Channel::Slack)
-        | (Recipient::Slack(_), Channel::Email)
-        | (Recipient::Contact(_), _) => None,
+        (Recipient::Contact(id), Channel::Email) => {
+            let contact = situation.contacts.values().find(|contact| contact.id == *id)?;
+            let address = Address::Email(contact.email.clone());
+            Some(To { name: Some(contact.name.clone()), address, zone: fallback })
+        }
+        (Recipient::Email(_) | Recipient::Contact(_), Channel::Slack)
+        | (Recipient::Slack(_), Channel::Email) => None,
     }
 }
 

@@ -5,11 +5,11 @@ use serde_json::json;
 use tokio::time::Instant;
 use usher_lifecycle::{
     Onboarding,
-    customer::CustomerStatus,
+    customer::{Contact, CustomerStatus},
     person::User,
     reminder::{
         Configured, DueNow, Kind, Reason, Rules, Target,
-        audience::{audience, escalation},
+        audience::{audience, escalation, nudge},
         plan::step,
         spread, steps_due,
     },
@@ -84,6 +84,7 @@ struct Around<'a> {
     status: CustomerStatus,
     customer_deleted: bool,
     people: Vec<User>,
+    contact: Option<&'a Contact>,
 }
 
 impl<'a> Around<'a> {
@@ -97,6 +98,7 @@ impl<'a> Around<'a> {
             status: customer.map_or(CustomerStatus::Onboarding, |customer| customer.fields.status),
             customer_deleted: customer.is_none_or(|customer| customer.deleted_at.is_some()),
             people: people(onboarding, situation),
+            contact: situation.contacts.get(&onboarding.customer_id),
         }
     }
 }
@@ -149,6 +151,30 @@ fn scheduled(
         }
         Err(reason) => write.deliveries.push(unaddressed(row(planned.send_after), reason)),
     }
+    nudged(onboarding, &around, planned, configured, now, write);
+}
+
+/// The customer's side of the slot: a delivery of its own, in no digest of the team's.
+fn nudged(
+    onboarding: &Onboarding,
+    around: &Around<'_>,
+    planned: DueNow,
+    configured: Configured,
+    now: DateTime<Utc>,
+    write: &mut PlanWrite,
+) {
+    let Some(nudge) = nudge(around.rules, onboarding, around.contact, configured) else { return };
+    let slot = planned.slot.date.to_string();
+    let (due_at, send_after) = (planned.slot.due_at, planned.send_after);
+    let row = Delivery::pending(onboarding, Kind::Customer, slot, due_at, send_after, now);
+    write.deliveries.push(match nudge {
+        Ok(target) => {
+            let recipient = target.recipient.to_string();
+            let send_after = spread(&around.rules.policy, send_after, &recipient, target.channel);
+            addressed(Delivery { send_after, ..row }, target)
+        }
+        Err(reason) => unaddressed(row, reason),
+    });
 }
 
 /// The steps of escalation that are to be taken as another reminder is due.
@@ -226,10 +252,16 @@ pub(crate) fn addressed(row: Delivery, target: Target) -> Delivery {
 
 pub(crate) fn unaddressed(row: Delivery, reason: Reason) -> Delivery {
     if reason == Reason::NoRecipient {
+        let remedy = match row.kind {
+            Kind::Cadence | Kind::Manual | Kind::Escalation => "set ops_email or ops_slack_channel",
+            Kind::Customer => "the customer has no contact",
+        };
         tracing::warn!(
             onboarding = %row.onboarding_id,
             slot = row.slot,
-            "a reminder is due and nobody is there to be told; set ops_email or ops_slack_channel"
+            kind = row.kind.as_str(),
+            remedy,
+            "a reminder is due and nobody is there to be told"
         );
     }
     row.skipped(reason)

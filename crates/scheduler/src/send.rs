@@ -149,7 +149,7 @@ fn verdict(
         customer_status: customer.map_or(CustomerStatus::Onboarding, |customer| customer.fields.status),
         customer_deleted: customer.is_none_or(|customer| customer.deleted_at.is_some()),
         people: &people(onboarding, situation),
-        primary_contact: None,
+        primary_contact: situation.contacts.get(&onboarding.customer_id),
         configured: scheduler.configured(),
     };
     let planned = recheck::Planned {

@@ -5,12 +5,12 @@
 use chrono::{DateTime, Utc};
 use usher_lifecycle::{
     Command,
-    command::UserPatch,
+    command::{ContactPatch, UserPatch},
     event::Actor,
     person::User,
     reminder::{
         Channel, EscalationStep, Kind, Reason, Recipient, Rules,
-        audience::{audience, escalation},
+        audience::{audience, customer, escalation},
     },
 };
 use usher_store::{Claim, Dedupe, Delivery, Ref, Request, Situation};
@@ -29,20 +29,31 @@ pub(crate) struct Broken<'a> {
 impl Scheduler {
     /// Marks the claim's channel as broken for its person, so that nothing more is sent there.
     pub(crate) async fn mark_broken(&self, claim: &Claim, code: &str, now: DateTime<Utc>) {
-        let (Recipient::User(id), Some(first)) = (&claim.recipient, claim.deliveries.first()) else { return };
-        let broken = Some((claim.channel, Some(code.to_owned())));
+        let Some(first) = claim.deliveries.first() else { return };
+        let code = Some(code.to_owned());
+        let (id, command) = match &claim.recipient {
+            Recipient::User(id) => {
+                let broken = Some((claim.channel, code));
+                (id.to_text(), Command::ChangeUser(UserPatch { broken, ..UserPatch::default() }))
+            }
+            Recipient::Contact(id) => {
+                let patch = ContactPatch { email_broken: Some(code), ..ContactPatch::default() };
+                (id.to_text(), Command::ChangeContact(patch))
+            }
+            Recipient::Email(_) | Recipient::Slack(_) => return,
+        };
         let request = Request {
             workspace_id: claim.workspace_id,
             livemode: first.livemode,
-            command: Command::ChangeUser(UserPatch { broken, ..UserPatch::default() }),
-            target: Some(Ref::Id(id.to_text())),
+            command,
+            target: Some(Ref::Id(id.clone())),
             actor: Actor::system(),
             dedupe: Dedupe::None,
             expected_version: None,
             traceparent: None,
         };
         if let Err(error) = self.store.apply(request, now).await {
-            tracing::warn!(user = %id, channel = claim.channel.as_str(), %error, "a broken channel is not marked");
+            tracing::warn!(person = id, channel = claim.channel.as_str(), %error, "a broken channel is not marked");
         }
     }
 
@@ -58,10 +69,8 @@ impl Scheduler {
         let Some(onboarding) = situation.onboardings.get(&old.onboarding_id) else { return Vec::new() };
         let channel = old.channel.as_slice();
         let channels = match old.kind {
-            Kind::Cadence | Kind::Escalation => None,
+            Kind::Cadence | Kind::Escalation | Kind::Customer => None,
             Kind::Manual => channels_given(old).then_some(channel),
-            // The customer's primary contact, or nobody.
-            Kind::Customer => return Vec::new(),
         };
         let mut people = people(onboarding, situation);
         if let (Some(broken), Some(Recipient::User(id))) = (broken, &old.recipient) {
@@ -72,10 +81,17 @@ impl Scheduler {
             let row = Delivery::pending(onboarding, old.kind, slot, old.due_at, now, now);
             Delivery { detail: old.detail.clone(), ..row }
         };
-        let targets = match step_of(old, rules) {
-            Some(step) => escalation(rules, onboarding, &people, self.configured(), step.to),
-            None if old.kind == Kind::Escalation => return Vec::new(),
-            None => audience(rules, onboarding, &people, self.configured(), channels),
+        let configured = self.configured();
+        let targets = match (old.kind, step_of(old, rules)) {
+            (_, Some(step)) => escalation(rules, onboarding, &people, configured, step.to),
+            (Kind::Escalation, None) => return Vec::new(),
+            (Kind::Customer, None) => {
+                let primary = situation.contacts.get(&onboarding.customer_id);
+                customer(rules, onboarding, primary, configured).map(|target| vec![target])
+            }
+            (Kind::Cadence | Kind::Manual, None) => {
+                audience(rules, onboarding, &people, configured, channels)
+            }
         };
         match targets {
             Ok(targets) => targets

@@ -44,7 +44,7 @@ macro_rules! user_columns {
 macro_rules! contact_columns {
     () => {
         "t.id, t.workspace_id, t.livemode, t.display_id, t.customer_id, t.name, t.email, t.title, t.is_primary, \
-         t.labels, t.external_id, t.created_at, t.updated_at, t.version, t.deleted_at"
+         t.labels, t.external_id, t.email_broken, t.created_at, t.updated_at, t.version, t.deleted_at"
     };
 }
 
@@ -177,6 +177,7 @@ pub(crate) fn contact(row: &Row) -> Result<Contact, StoreError> {
         is_primary: row.bool("is_primary")?,
         labels: row.document("labels")?,
         external_id: row.opt_text("external_id")?,
+        email_broken: row.opt_text("email_broken")?,
         created_at: row.time("created_at")?,
         updated_at: row.time("updated_at")?,
         version: row.int("version")?,

@@ -8,10 +8,10 @@ use std::collections::{BTreeSet, HashMap};
 use chrono::{DateTime, NaiveDate, Utc};
 use usher_lifecycle::{
     CustomerId, Onboarding, OnboardingId, ReminderId, State, UserId, WorkspaceId,
-    customer::Customer,
+    customer::{Contact, Customer},
     onboarding::Silent,
     person::User,
-    reminder::{Channel, Slot},
+    reminder::{Channel, Slot, audience::nudged},
     workspace::Workspace,
 };
 
@@ -25,12 +25,14 @@ use crate::{
     db::{Arg, Tx, statements},
     deliveries::Delivery,
     error::StoreError,
-    records::{self, customer_columns, onboarding_columns, user_columns},
+    records::{self, contact_columns, customer_columns, onboarding_columns, user_columns},
     workspaces,
 };
 
 statements! {
     CUSTOMERS = concat!("SELECT ", customer_columns!(), " FROM customers WHERE id {in:$1}");
+    PRIMARY_CONTACTS = concat!("SELECT ", contact_columns!(), " FROM contacts t
+                   WHERE t.customer_id {in:$1} AND t.is_primary AND t.deleted_at IS NULL");
     USERS = concat!("SELECT ", user_columns!(), " FROM users WHERE id {in:$1}");
     ONBOARDINGS = concat!("SELECT ", onboarding_columns!(), " FROM onboardings o JOIN schedules s ON s.onboarding_id = o.id
                    WHERE o.id {in:$1}");
@@ -75,6 +77,8 @@ pub struct Situation {
     pub workspaces: HashMap<WorkspaceId, Workspace>,
     /// The customers, deleted ones too.
     pub customers: HashMap<CustomerId, Customer>,
+    /// The primary contacts of those customers whose side is written to.
+    pub contacts: HashMap<CustomerId, Contact>,
     /// Everybody with a role and every recipient, deactivated ones too.
     pub users: HashMap<UserId, User>,
     /// The onboardings, where they were asked for by id.
@@ -158,14 +162,14 @@ impl Store {
     }
 }
 
-async fn situation(
+async fn situation<'a>(
     tx: &mut Tx,
-    onboardings: impl Iterator<Item = &Onboarding>,
+    onboardings: impl Iterator<Item = &'a Onboarding> + Clone,
     recipients: Vec<String>,
 ) -> Result<Situation, StoreError> {
     let (mut workspaces, mut customers) = (BTreeSet::new(), BTreeSet::new());
     let mut users: BTreeSet<String> = recipients.into_iter().collect();
-    for it in onboardings {
+    for it in onboardings.clone() {
         workspaces.insert(it.workspace_id.to_text());
         customers.insert(it.customer_id.to_text());
         users.extend(it.roles.people().map(|(_, user)| user.to_text()));
@@ -177,6 +181,18 @@ async fn situation(
     for row in tx.all(&CUSTOMERS, vec![Arg::texts(customers)]).await? {
         let it = records::customer(&row)?;
         situation.customers.insert(it.id, it);
+    }
+    let nudged = onboardings.filter(|it| {
+        let workspace = situation.workspaces.get(&it.workspace_id);
+        workspace.is_some_and(|workspace| nudged(&workspace.rules, it).is_ok())
+    });
+    let nudged: BTreeSet<String> = nudged.map(|it| it.customer_id.to_text()).collect();
+    // Most workspaces write to no customer, and are asked for no contact.
+    if !nudged.is_empty() {
+        for row in tx.all(&PRIMARY_CONTACTS, vec![Arg::texts(nudged)]).await? {
+            let it = records::contact(&row)?;
+            situation.contacts.insert(it.customer_id, it);
+        }
     }
     for row in tx.all(&USERS, vec![Arg::texts(users)]).await? {
         let it = records::user(&row)?;

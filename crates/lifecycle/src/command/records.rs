@@ -112,6 +112,8 @@ pub struct ContactPatch {
     pub labels: Option<Vec<String>>,
     /// The caller's own key.
     pub external_id: Option<Option<String>>,
+    /// What their mail server answered when it refused the address for good; `Some(None)` = it works again.
+    pub email_broken: Option<Option<String>>,
 }
 
 impl ContactPatch {

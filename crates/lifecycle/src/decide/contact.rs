@@ -42,6 +42,7 @@ pub(super) fn create(
         is_primary: create.is_primary.unwrap_or(false),
         labels: create.labels.clone(),
         external_id: create.external_id.clone(),
+        email_broken: None,
         created_at: now,
         updated_at: now,
         version: 1,
@@ -83,8 +84,12 @@ fn apply(contact: &mut Contact, patch: &ContactPatch) {
     if let Some(name) = &patch.name {
         contact.name.clone_from(name);
     }
-    if let Some(email) = &patch.email {
+    // A new address may work where the old one was refused for good.
+    if let Some(email) = &patch.email
+        && *email != contact.email
+    {
         contact.email.clone_from(email);
+        contact.email_broken = None;
     }
     if let Some(title) = &patch.title {
         contact.title.clone_from(title);
@@ -97,6 +102,9 @@ fn apply(contact: &mut Contact, patch: &ContactPatch) {
     }
     if let Some(external_id) = &patch.external_id {
         contact.external_id.clone_from(external_id);
+    }
+    if let Some(broken) = &patch.email_broken {
+        contact.email_broken.clone_from(broken);
     }
 }
 

@@ -129,20 +129,27 @@ pub fn escalation(
     ways.targets(person.as_slice())
 }
 
+/// Whether the customer's side of the onboarding is written to at all, by whomever: only then does anybody have to know
+/// their primary contact.
+pub fn nudged(rules: &Rules, onboarding: &Onboarding) -> Result<(), Reason> {
+    if !rules.nudge_customer {
+        Err(Reason::CustomerNotNudged)
+    } else if onboarding.state != State::Waiting {
+        Err(Reason::NotWaiting)
+    } else {
+        Ok(())
+    }
+}
+
 /// The customer's side: their primary contact, by email, while the onboarding waits on them and the workspace wants
-/// customers written to.
+/// customers written to. An address that is known to fail is a target all the same: the check before sending says so.
 pub fn customer(
     rules: &Rules,
     onboarding: &Onboarding,
     primary: Option<&Contact>,
     configured: Configured,
 ) -> Result<Target, Reason> {
-    if !rules.nudge_customer {
-        return Err(Reason::CustomerNotNudged);
-    }
-    if onboarding.state != State::Waiting {
-        return Err(Reason::NotWaiting);
-    }
+    nudged(rules, onboarding)?;
     if !onboarding.reminder_email {
         return Err(Reason::ChannelOff);
     }
@@ -151,6 +158,20 @@ pub fn customer(
     }
     let contact = primary.filter(|contact| contact.deleted_at.is_none()).ok_or(Reason::NoRecipient)?;
     Ok(Target { channel: Channel::Email, recipient: Recipient::Contact(contact.id), why: Why::Customer })
+}
+
+/// The customer's side of a slot that is planned. None: they are not to be written to as things stand, and the ledger has
+/// nothing to tell. That they are, and nobody is there, is told once per slot.
+pub fn nudge(
+    rules: &Rules,
+    onboarding: &Onboarding,
+    primary: Option<&Contact>,
+    configured: Configured,
+) -> Option<Result<Target, Reason>> {
+    match customer(rules, onboarding, primary, configured) {
+        Ok(target) => Some(Ok(target)),
+        Err(reason) => (reason == Reason::NoRecipient).then_some(Err(reason)),
+    }
 }
 
 /// Those who are responsible now, each once: CSM and owner of the phase, else whoever has a role. Inactive and deleted

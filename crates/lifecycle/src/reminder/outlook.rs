@@ -5,7 +5,7 @@ use alloc::{string::ToString, vec::Vec};
 use chrono::{DateTime, Utc};
 
 use super::{
-    audience::{Configured, Target, audience, switched_on},
+    audience::{Target, audience, customer, switched_on},
     cadence::{Slot, next_reminder, slots},
     plan::spread,
     policy::Rules,
@@ -14,7 +14,7 @@ use super::{
     recipient::Channel,
     schedule::pending,
 };
-use crate::{customer::CustomerStatus, onboarding::Onboarding, person::User};
+use crate::onboarding::Onboarding;
 
 /// What comes next for an onboarding, as things stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Outlook {
     pub silence: Option<Reason>,
     /// Who would be told of the first of them, or why nobody.
     pub recipients: Result<Vec<Prospect>, Reason>,
+    /// Who would be told at the customer's, or why nobody: there, too, of the first slot.
+    pub customer: Result<Prospect, Reason>,
     /// The channels that are switched on and that this installation does not have: nothing is planned for them.
     pub not_configured: Vec<Channel>,
 }
@@ -39,26 +41,9 @@ pub struct Prospect {
     pub sends: Result<DateTime<Utc>, Reason>,
 }
 
-/// The next `count` slots after `now` and their recipients as they are now. `customer` is none when it is deleted;
-/// `people` are those with a role.
-pub fn outlook(
-    rules: &Rules,
-    onboarding: &Onboarding,
-    customer: Option<CustomerStatus>,
-    people: &[User],
-    configured: Configured,
-    now: DateTime<Utc>,
-    count: usize,
-) -> Outlook {
-    let context = Context {
-        rules,
-        onboarding,
-        customer_status: customer.unwrap_or(CustomerStatus::Onboarding),
-        customer_deleted: customer.is_none(),
-        people,
-        primary_contact: None,
-        configured,
-    };
+/// The next `count` slots after `now` and their recipients as they are now.
+pub fn outlook(context: &Context<'_>, now: DateTime<Utc>, count: usize) -> Outlook {
+    let Context { rules, onboarding, people, configured, .. } = *context;
     let missing = |channel: &Channel| switched_on(onboarding, None, *channel) && !configured.has(*channel);
     let not_configured = Channel::ALL.into_iter().filter(missing).collect();
     let targets = audience(rules, onboarding, people, configured, None);
@@ -68,9 +53,11 @@ pub fn outlook(
         Err(silence) => (Vec::new(), Some(silence.reason())),
     };
     let first = slots.first().copied();
-    let prospect = |target| Prospect { sends: sends(&context, &target, first, now), target };
-    let recipients = targets.map(|targets| targets.into_iter().map(prospect).collect());
-    Outlook { slots, silence, recipients, not_configured }
+    let prospect = |kind| move |target| Prospect { sends: sends(context, kind, &target, first, now), target };
+    let recipients = targets.map(|targets| targets.into_iter().map(prospect(Kind::Cadence)).collect());
+    let customer = customer(rules, onboarding, context.primary_contact, configured);
+    let customer = customer.map(prospect(Kind::Customer));
+    Outlook { slots, silence, recipients, customer, not_configured }
 }
 
 fn upcoming(
@@ -90,6 +77,7 @@ fn upcoming(
 /// What the check before sending would say at the time at which the message is to go out.
 fn sends(
     context: &Context<'_>,
+    kind: Kind,
     target: &Target,
     slot: Option<Slot>,
     now: DateTime<Utc>,
@@ -98,7 +86,7 @@ fn sends(
     let due_at = slot.map_or(now, |slot| slot.due_at);
     let date = slot.map(|slot| slot.date.to_string()).unwrap_or_default();
     let planned = Planned {
-        kind: Kind::Cadence,
+        kind,
         slot: &date,
         due_at,
         channel: target.channel,

@@ -54,7 +54,7 @@ pub struct Context<'a> {
     pub customer_deleted: bool,
     /// Those who have a role, whether active or not.
     pub people: &'a [User],
-    /// The customer's primary contact; asked for only with [`Kind::Customer`].
+    /// The customer's primary contact; needed only where [`nudged`](super::audience::nudged) says so.
     pub primary_contact: Option<&'a Contact>,
     /// What this installation can send by.
     pub configured: Configured,
@@ -100,7 +100,7 @@ fn unwanted(context: &Context<'_>, planned: &Planned<'_>, now: DateTime<Utc>) ->
     match planned.kind {
         Kind::Manual => silence.filter(|reason| !is_waived(*reason)),
         // What a dead worker held while a later slot was planned: that one stands for it.
-        Kind::Cadence
+        Kind::Cadence | Kind::Customer
             if planned
                 .slot
                 .parse()
@@ -141,11 +141,19 @@ fn unaddressed(context: &Context<'_>, planned: &Planned<'_>) -> Option<Reason> {
         }
     };
     match found {
-        Ok(true) => None,
+        Ok(true) => broken_contact(context, planned),
         // That nobody is left to be told does not say what became of this one.
         Ok(false) | Err(Reason::NoRecipient) => Some(estranged(context, planned, channels)),
         Err(reason) => Some(reason),
     }
+}
+
+/// That the contact's address is known to fail, which for a member of the team is a matter of the audience: they have
+/// another channel.
+fn broken_contact(context: &Context<'_>, planned: &Planned<'_>) -> Option<Reason> {
+    let Recipient::Contact(_) = planned.recipient else { return None };
+    let broken = context.primary_contact.is_some_and(|contact| contact.email_broken.is_some());
+    broken.then_some(Reason::ChannelBroken)
 }
 
 /// Why a recipient is none any more: by the switches, or because others stand in their place.

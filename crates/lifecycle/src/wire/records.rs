@@ -31,6 +31,8 @@ pub struct ContactObject {
     pub is_primary: bool,
     pub labels: Vec<String>,
     #[cfg_attr(feature = "schema", schema(required))]
+    pub email_broken: Option<String>,
+    #[cfg_attr(feature = "schema", schema(required))]
     pub external_id: Option<String>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
@@ -50,6 +52,7 @@ impl From<&Contact> for ContactObject {
             title: it.title.clone(),
             is_primary: it.is_primary,
             labels: it.labels.clone(),
+            email_broken: it.email_broken.clone(),
             external_id: it.external_id.clone(),
             created_at: it.created_at,
             updated_at: it.updated_at,

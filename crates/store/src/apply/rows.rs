@@ -59,11 +59,12 @@ bulks! {
 
     SAVE_CONTACTS = "contacts" (
         id: Text, workspace_id: Text, livemode: Bool, display_id: Int, customer_id: Text, name: Text, email: Text,
-        title: Text, is_primary: Bool, labels: Json, external_id: Text, created_at: Time, updated_at: Time,
-        version: Int, deleted_at: Time,
+        title: Text, is_primary: Bool, labels: Json, external_id: Text, email_broken: Text, created_at: Time,
+        updated_at: Time, version: Int, deleted_at: Time,
     ) "ON CONFLICT (id) DO UPDATE SET name = excluded.name, email = excluded.email, title = excluded.title,
        is_primary = excluded.is_primary, labels = excluded.labels, external_id = excluded.external_id,
-       updated_at = excluded.updated_at, version = excluded.version, deleted_at = excluded.deleted_at
+       email_broken = excluded.email_broken, updated_at = excluded.updated_at, version = excluded.version,
+       deleted_at = excluded.deleted_at
        WHERE contacts.version < excluded.version";
 
     SAVE_TEMPLATES = "templates" (
@@ -201,6 +202,7 @@ pub(super) fn contact_row(it: &Contact) -> Vec<Arg> {
         Arg::Bool(it.is_primary),
         Arg::Json(usher_lifecycle::wire::value(&it.labels)),
         Arg::Text(it.external_id.clone()),
+        Arg::Text(it.email_broken.clone()),
         Arg::time(it.created_at),
         Arg::time(it.updated_at),
         Arg::int(it.version),

@@ -91,7 +91,9 @@ impl Store {
         let (mut events, mut reminded, mut follow_ups) = (Vec::new(), Vec::new(), Vec::new());
         for Finish { delivery, follow_ups: more, .. } in ours {
             follow_ups.extend_from_slice(more);
-            if let Some(sent_at) = delivery.sent_at.filter(|_| delivery.status == Status::Sent) {
+            // What their customer is told reminds nobody who is responsible.
+            let told_us = delivery.status == Status::Sent && delivery.kind != Kind::Customer;
+            if let Some(sent_at) = delivery.sent_at.filter(|_| told_us) {
                 let slot = (delivery.kind == Kind::Cadence).then(|| delivery.slot.parse().ok()).flatten();
                 reminded.push((delivery.onboarding_id.to_text(), sent_at, slot));
             }

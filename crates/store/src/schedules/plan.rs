@@ -38,7 +38,7 @@ statements! {
     PLANNED = "UPDATE reminder_requests SET planned_at = $2 WHERE id {in:$1} AND planned_at IS NULL";
     // A row that is locked is being claimed or finished: it is not ours to supersede, and planning never waits for it.
     WAITING = "SELECT id, onboarding_id, slot FROM deliveries
-               WHERE onboarding_id {in:$1} AND kind = 'cadence' AND status = 'pending' AND lease_until IS NULL
+               WHERE onboarding_id {in:$1} AND kind IN ('cadence', 'customer') AND status = 'pending' AND lease_until IS NULL
                ORDER BY id {skip locked}";
     SUPERSEDE = concat!("UPDATE deliveries SET status = CASE WHEN ambiguities > 0 THEN 'ambiguous' WHEN attempts > 0 THEN 'failed'
                  ELSE 'skipped' END,

@@ -102,7 +102,8 @@ fn for_people(answer: &Value) -> anyhow::Result<()> {
         }
         None => output::line(&format!("next      none: {}", words(&upcoming["reason"])))?,
     }
-    for one in upcoming["recipients"].as_array().into_iter().flatten() {
+    let customer = Some(&upcoming["customer"]).filter(|it| it["recipient"].is_string());
+    for one in upcoming["recipients"].as_array().into_iter().flatten().chain(customer) {
         let (channel, why) = (words(&one["channel"]), words(&one["why"]));
         let to = match one["name"].as_str() {
             Some(name) => format!("{} ({})", name.replace(char::is_control, " "), words(&one["recipient"])),
@@ -117,6 +118,14 @@ fn for_people(answer: &Value) -> anyhow::Result<()> {
     }
     if upcoming["recipients"].as_array().is_none_or(Vec::is_empty) {
         output::line(&format!("to        nobody: {}", words(&upcoming["reason"])))?;
+    }
+    // That a workspace writes to no customer, or an onboarding waits on none, is as usual.
+    let usual = ["customer_not_nudged", "not_waiting"];
+    if let Some(reason) = upcoming["customer"]["reason"].as_str()
+        && customer.is_none()
+        && !usual.contains(&reason)
+    {
+        output::line(&format!("          nobody at the customer: {reason}"))?;
     }
     for channel in upcoming["not_configured"].as_array().into_iter().flatten() {
         output::line(&format!(

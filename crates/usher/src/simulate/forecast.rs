@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, NaiveDate, Utc};
 use usher_lifecycle::{
     CustomerId, Onboarding, UserId, WorkspaceId,
-    customer::{Customer, CustomerStatus},
+    customer::{Contact, Customer, CustomerStatus},
     person::User,
     reminder::{
-        Channel, Configured, Kind, Recipient, Rules, Slot, Target, Verdict, audience, local_date,
-        next_reminder, recheck, slots, spread,
+        Channel, Configured, Kind, Recipient, Rules, Slot, Target, Verdict, audience,
+        audience::nudge, local_date, next_reminder, recheck, slots, spread,
     },
 };
 
@@ -19,6 +19,8 @@ pub(crate) struct World {
     pub(crate) rules: HashMap<WorkspaceId, Rules>,
     pub(crate) onboardings: Vec<Onboarding>,
     pub(crate) customers: HashMap<CustomerId, Customer>,
+    /// The primary ones, of customers that are written to.
+    pub(crate) contacts: HashMap<CustomerId, Contact>,
     pub(crate) users: HashMap<UserId, User>,
 }
 
@@ -86,7 +88,10 @@ fn message(world: &World, (at, workspace, channel, recipient): Digest, reminders
     let name = match &recipient {
         Recipient::User(id) => world.users.get(id).map_or_else(|| id.to_string(), |user| user.name.clone()),
         Recipient::Email(address) | Recipient::Slack(address) => address.clone(),
-        Recipient::Contact(id) => id.to_string(),
+        Recipient::Contact(id) => {
+            let contact = world.contacts.values().find(|contact| contact.id == *id);
+            contact.map_or_else(|| id.to_string(), |contact| contact.name.clone())
+        }
     };
     let day = world
         .rules
@@ -102,6 +107,7 @@ struct One<'a> {
     status: CustomerStatus,
     customer_deleted: bool,
     people: Vec<User>,
+    contact: Option<&'a Contact>,
     configured: Configured,
 }
 
@@ -120,6 +126,7 @@ impl<'a> One<'a> {
             status: customer.map_or(CustomerStatus::Onboarding, |it| it.fields.status),
             customer_deleted: customer.is_none_or(|it| it.deleted_at.is_some()),
             people,
+            contact: world.contacts.get(&onboarding.customer_id),
             configured,
         }
     }
@@ -148,15 +155,11 @@ impl<'a> One<'a> {
         digests: &mut BTreeMap<Digest, usize>,
         skip: &mut impl FnMut(&str),
     ) {
-        let targets = match audience(self.rules, self.onboarding, &self.people, self.configured, None) {
-            Ok(targets) => targets,
-            Err(reason) => return skip(reason.as_str()),
-        };
-        for target in targets {
+        for (kind, target) in self.targets(skip) {
             let mut at =
                 spread(&self.rules.policy, slot.due_at, &target.recipient.to_string(), target.channel);
             loop {
-                match self.verdict(slot, &target, at) {
+                match self.verdict(slot, kind, &target, at) {
                     Verdict::Send if at > until => break,
                     Verdict::Send => {
                         let to = (at, self.onboarding.workspace_id, target.channel, target.recipient.clone());
@@ -178,18 +181,35 @@ impl<'a> One<'a> {
         }
     }
 
-    fn verdict(&self, slot: Slot, target: &Target, at: DateTime<Utc>) -> Verdict {
+    /// Who is told of a slot, as it is planned.
+    fn targets(&self, skip: &mut impl FnMut(&str)) -> Vec<(Kind, Target)> {
+        let Self { rules, onboarding, people, contact, configured, .. } = self;
+        let team = audience(rules, onboarding, people, *configured, None);
+        let customer = nudge(rules, onboarding, *contact, *configured);
+        let customer = customer.map(|found| found.map(|target| vec![target]));
+        let mut all = Vec::new();
+        for (kind, found) in [(Kind::Cadence, Some(team)), (Kind::Customer, customer)] {
+            match found {
+                Some(Ok(targets)) => all.extend(targets.into_iter().map(|target| (kind, target))),
+                Some(Err(reason)) => skip(reason.as_str()),
+                None => {}
+            }
+        }
+        all
+    }
+
+    fn verdict(&self, slot: Slot, kind: Kind, target: &Target, at: DateTime<Utc>) -> Verdict {
         let context = recheck::Context {
             rules: self.rules,
             onboarding: self.onboarding,
             customer_status: self.status,
             customer_deleted: self.customer_deleted,
             people: &self.people,
-            primary_contact: None,
+            primary_contact: self.contact,
             configured: self.configured,
         };
         let planned = recheck::Planned {
-            kind: Kind::Cadence,
+            kind,
             slot: &slot.date.to_string(),
             due_at: slot.due_at,
             channel: target.channel,

@@ -41,7 +41,7 @@ pub(super) fn policy(path: &Path) -> anyhow::Result<Rules> {
     store::rules(&config.reminders)
 }
 
-/// The live records of a workspace; `rules` stand in the place of its policy.
+/// The live records of a workspace; `rules` stand in the place of its policy, not of whom it tells.
 pub(super) async fn from_store(
     config: &Config,
     flags: &Simulate,
@@ -59,6 +59,7 @@ pub(super) async fn from_store(
         let situation = store.situation(&ids, &[]).await?;
         world.customers.extend(situation.customers);
         world.users.extend(situation.users);
+        world.contacts.extend(situation.contacts);
         // In a store's order, so that the same records give the same answer.
         world.onboardings.extend(ids.iter().filter_map(|id| situation.onboardings.get(id).cloned()));
         match listed.next {
@@ -75,6 +76,7 @@ pub(super) async fn from_store(
         ops_email: given.ops_email.or(own.ops_email),
         ops_slack_channel: given.ops_slack_channel.or(own.ops_slack_channel),
         phase_owners: own.phase_owners,
+        nudge_customer: own.nudge_customer,
         ..given
     });
     world.rules.insert(workspace.id, rules);

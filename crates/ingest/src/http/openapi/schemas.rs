@@ -142,6 +142,20 @@ fn records() -> Vec<(&'static str, Value)> {
                 ("reason", nullable(told(string(), "Why they would get nothing."))),
             ])}),
         ),
+        (
+            "customer",
+            told(
+                answer([
+                    ("channel", nullable(channel())),
+                    ("recipient", nullable(string())),
+                    ("name", nullable(string())),
+                    ("why", nullable(string())),
+                    ("send_at", nullable(at())),
+                    ("reason", nullable(told(string(), "Why they would get nothing, such as not_waiting."))),
+                ]),
+                "The customer's primary contact, while the onboarding waits on them; only reason is set when nobody there would be told.",
+            ),
+        ),
         ("not_configured", json!({"type": "array", "items": channel()})),
         ("unheeded", told(integer(), "Reminders since the last sign of life.")),
         ("reason", nullable(told(string(), "Why nothing or nobody would be told; null when it would."))),

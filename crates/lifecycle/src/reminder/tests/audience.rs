@@ -179,6 +179,7 @@ pub(super) fn contact() -> Contact {
         is_primary: true,
         labels: Vec::new(),
         external_id: None,
+        email_broken: None,
         created_at: made,
         updated_at: made,
         version: 1,
