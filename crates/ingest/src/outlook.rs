@@ -42,9 +42,7 @@ pub async fn outlook(
     let slots: Vec<Value> =
         outlook.slots.iter().map(|slot| json!({"slot": slot.date, "due_at": slot.due_at})).collect();
     let (recipients, nobody) = match &outlook.recipients {
-        Ok(prospects) => {
-            (prospects.iter().map(|it| recipient(it, onboarding, &situation)).collect(), None)
-        }
+        Ok(prospects) => (prospects.iter().map(|it| recipient(it, onboarding, &situation)).collect(), None),
         Err(reason) => (Vec::new(), Some(*reason)),
     };
     let reason = match (onboarding.livemode, outlook.silence.or(nobody)) {

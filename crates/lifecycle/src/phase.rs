@@ -81,6 +81,19 @@ impl Phase {
         }
     }
 
+    /// The name for the customer, who knows nothing of our own words for it.
+    pub const fn customer_label(self) -> &'static str {
+        match self {
+            Self::BeforeGettingStarted => "getting started",
+            Self::ProgramDesign => "program design",
+            Self::Review => "design review",
+            Self::ProgramBuildout => "program setup",
+            Self::InternalQa => "final checks",
+            Self::Launch => "launch",
+            Self::Completed => "completed",
+        }
+    }
+
     /// Position in the order, from 1.
     pub const fn number(self) -> u8 {
         self as u8 + 1

@@ -55,6 +55,7 @@ pub(crate) fn compose(
     now: DateTime<Utc>,
 ) -> Message {
     let domain = &scheduler.settings.message_domain;
+    let kind = wanted.iter().map(|delivery| delivery.kind).min().unwrap_or(Kind::Cadence);
     let recipient = match &claim.recipient {
         Recipient::User(id) => Some(*id),
         Recipient::Contact(_) | Recipient::Email(_) | Recipient::Slack(_) => None,
@@ -72,7 +73,7 @@ pub(crate) fn compose(
         _ => Vec::new(),
     };
     Message {
-        kind: wanted.iter().map(|delivery| delivery.kind).min().unwrap_or(Kind::Cadence),
+        kind,
         to,
         items,
         workspace: situation
@@ -84,8 +85,25 @@ pub(crate) fn compose(
         now,
         references,
         unsubscribe_url: None,
-        reply_to: None,
+        reply_to: match kind {
+            Kind::Customer => reply_to(claim, wanted, situation),
+            Kind::Cadence | Kind::Manual | Kind::Escalation => None,
+        },
     }
+}
+
+/// Who reads what a customer answers: the CSM whom all of it has, else the workspace. Where there is neither, it goes to the
+/// sender.
+fn reply_to(claim: &Claim, wanted: &[Delivery], situation: &Situation) -> Option<String> {
+    let csm = |delivery: &Delivery| {
+        let id = situation.onboardings.get(&delivery.onboarding_id)?.roles.csm?;
+        situation.users.get(&id).filter(|user| user.active && user.deleted_at.is_none())
+    };
+    let mut all = wanted.iter().map(csm);
+    let first = all.next().flatten();
+    let same = first.filter(|first| all.all(|other| other.is_some_and(|other| other.id == first.id)));
+    let ops = situation.workspaces.get(&claim.workspace_id).and_then(|it| it.rules.ops_email.clone());
+    same.map(|csm| csm.email.clone()).or(ops)
 }
 
 fn item(

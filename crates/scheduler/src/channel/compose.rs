@@ -51,8 +51,9 @@ pub(super) fn compose(from: &Mailbox, message: &Message, body: &EmailBody) -> Re
         .from(from.clone())
         .to(mailbox(message.to.name.as_deref(), to))
         .subject(one_line(&body.subject));
-    if let Some(reply_to) = &message.reply_to {
-        builder = builder.reply_to(mailbox(None, address(reply_to).map_err(|_| bad("reply_to"))?));
+    // One that is no address is no reason to send nothing: answers then go to the sender.
+    if let Some(reply_to) = message.reply_to.as_deref().and_then(|text| address(text).ok()) {
+        builder = builder.reply_to(mailbox(None, reply_to));
     }
     let earlier: Vec<&str> = message.references.iter().filter_map(|id| one_id(id)).collect();
     if let Some(latest) = earlier.last() {

@@ -2,7 +2,9 @@
 //!
 //! Top: `kind, count, late_count, name, workspace, unsubscribe_url, items`. Item: `customer, display_id, phase,
 //! days_in_phase, state, blocked, since, target, days_late, last_change, changed, others (role, name), notes, note,
-//! link, slot, lag`. What does not apply is `none`. A customer's message has only `customer, phase, since, target`.
+//! link, slot, lag`. What does not apply is `none`. A customer's message has only `count, name, workspace,
+//! unsubscribe_url, items`, and its items `customer, phase, since, target`: `phase` in words for customers, `target` while
+//! it is still to come.
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde::Serialize;
@@ -14,6 +16,8 @@ use super::{Item, Message, clean, render::RenderError};
 /// The names at the top.
 pub(super) const ALL: &[&str] =
     &["kind", "count", "late_count", "name", "workspace", "unsubscribe_url", "items"];
+/// The names at the top of a customer's message.
+pub(super) const CUSTOMER: &[&str] = &["count", "name", "workspace", "unsubscribe_url", "items"];
 /// The names at the top where a template is about one onboarding.
 pub(super) const ONE: &[&str] = &["kind", "item"];
 
@@ -21,16 +25,26 @@ const NAME: usize = 120;
 const NOTES: usize = 1_000;
 const NOTE_LINE: usize = 300;
 
-/// A message about the customer's own onboardings or the team's.
+/// A message to the team.
 #[derive(Debug, Serialize)]
-pub(super) struct View<I> {
+pub(super) struct TeamView {
     kind: &'static str,
     count: usize,
     late_count: usize,
     name: Option<String>,
     workspace: String,
     unsubscribe_url: Option<String>,
-    pub(super) items: Vec<I>,
+    pub(super) items: Vec<TeamItem>,
+}
+
+/// A message to the customer: nothing of it says that anything is late.
+#[derive(Debug, Serialize)]
+pub(super) struct CustomerView {
+    count: usize,
+    name: Option<String>,
+    workspace: String,
+    unsubscribe_url: Option<String>,
+    items: Vec<CustomerItem>,
 }
 
 /// An onboarding as the team sees it.
@@ -63,7 +77,7 @@ struct Other {
 
 /// An onboarding as the customer sees it: nothing internal.
 #[derive(Debug, Serialize)]
-pub(super) struct CustomerItem {
+struct CustomerItem {
     customer: String,
     phase: &'static str,
     since: Option<String>,
@@ -82,32 +96,40 @@ pub(super) fn order(items: &[Item]) -> Vec<usize> {
     order
 }
 
-pub(super) fn team(message: &Message, order: &[usize]) -> Result<View<TeamItem>, RenderError> {
+pub(super) fn team(message: &Message, order: &[usize]) -> Result<TeamView, RenderError> {
     let items = order.iter().map(|&at| team_item(&message.items[at], &message.to.zone));
-    Ok(view(message, items.collect::<Result<_, _>>()?))
-}
-
-pub(super) fn customer(message: &Message, order: &[usize]) -> View<CustomerItem> {
-    let zone = &message.to.zone;
-    let items = order.iter().map(|&at| &message.items[at]).map(|item| CustomerItem {
-        customer: name(&item.customer),
-        phase: item.phase.label(),
-        since: item.state_since.map(|at| date(at, zone)),
-        target: item.target.map(|at| target_date(at, zone)),
-    });
-    view(message, items.collect())
-}
-
-fn view<I>(message: &Message, items: Vec<I>) -> View<I> {
-    View {
+    Ok(TeamView {
         kind: kind(message.kind),
-        count: items.len(),
+        count: message.items.len(),
         late_count: message.items.iter().filter(|item| item.days_late > 0).count(),
-        name: message.to.name.as_deref().map(name).filter(|name| !name.is_empty()),
+        name: recipient(message),
         workspace: name(&message.workspace),
         unsubscribe_url: message.unsubscribe_url.clone(),
-        items,
+        items: items.collect::<Result<_, _>>()?,
+    })
+}
+
+pub(super) fn customer(message: &Message, order: &[usize]) -> CustomerView {
+    let zone = &message.to.zone;
+    let today = local_date(zone, message.now);
+    let items = order.iter().map(|&at| &message.items[at]).map(|item| CustomerItem {
+        customer: name(&item.customer),
+        phase: item.phase.customer_label(),
+        since: item.state_since.map(|at| date(at, zone)),
+        // One that has passed would read as a reproach.
+        target: item.target.map(|at| target_day(at, zone)).filter(|day| *day >= today).map(written),
+    });
+    CustomerView {
+        count: message.items.len(),
+        name: recipient(message),
+        workspace: name(&message.workspace),
+        unsubscribe_url: message.unsubscribe_url.clone(),
+        items: items.collect(),
     }
+}
+
+fn recipient(message: &Message) -> Option<String> {
+    message.to.name.as_deref().map(name).filter(|name| !name.is_empty())
 }
 
 fn team_item(item: &Item, zone: &Zone) -> Result<TeamItem, RenderError> {
@@ -122,7 +144,7 @@ fn team_item(item: &Item, zone: &Zone) -> Result<TeamItem, RenderError> {
         state: item.state.label(),
         blocked: !matches!(item.state, State::Active),
         since: item.state_since.map(|at| date(at, zone)),
-        target: item.target.map(|at| target_date(at, zone)),
+        target: item.target.map(|at| written(target_day(at, zone))),
         days_late: item.days_late,
         last_change: item.last_change.as_deref().map(|text| clean::isolate(clean::line(text, NOTE_LINE))),
         changed: item.changed_since_last,
@@ -166,8 +188,8 @@ fn date(at: DateTime<Utc>, zone: &Zone) -> String {
 }
 
 /// A target given as a plain date is kept as midnight UTC: it must not read as the day before further west.
-fn target_date(at: DateTime<Utc>, zone: &Zone) -> String {
-    if at.time() == NaiveTime::MIN { written(at.date_naive()) } else { date(at, zone) }
+fn target_day(at: DateTime<Utc>, zone: &Zone) -> NaiveDate {
+    if at.time() == NaiveTime::MIN { at.date_naive() } else { local_date(zone, at) }
 }
 
 fn written(date: NaiveDate) -> String {

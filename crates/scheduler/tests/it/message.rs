@@ -1,8 +1,8 @@
 use std::fmt::Write as _;
 
-use usher_lifecycle::State;
 use usher_lifecycle::reminder::Kind;
-use usher_scheduler::message::{EmailBody, Item, Message, RenderError};
+use usher_lifecycle::{Phase, State};
+use usher_scheduler::message::{EmailBody, Item, Message, RenderError, To};
 
 use crate::{acme, at, by_slack, message, plain, templates};
 
@@ -93,16 +93,84 @@ fn an_escalation_and_one_by_hand() {
     );
 }
 
+fn to_customer(items: Vec<Item>) -> Message {
+    Message { kind: Kind::Customer, ..message(items) }
+}
+
+/// Late, with everything internal that there is.
+fn secret() -> Item {
+    Item {
+        notes: Some("they pay late".to_owned()),
+        state: State::Waiting,
+        phase: Phase::InternalQa,
+        ..acme()
+    }
+}
+
 #[test]
 fn a_customer_sees_nothing_internal() {
-    let secret = Item { notes: Some("they pay late".to_owned()), state: State::Waiting, ..acme() };
-    let message = Message { kind: Kind::Customer, ..message(vec![secret]) };
+    let message = to_customer(vec![secret()]);
     let whole = email(&message);
-    for internal in ["they pay late", "Grace", "Edsger", "at risk", "usher.example/admin", "days late"] {
-        assert!(!whole.contains(internal), "{internal}");
+    for internal in [
+        "they pay late",
+        "Grace",
+        "Edsger",
+        "at risk",
+        "waiting on",
+        "QA",
+        "usher.example/admin",
+        "late",
+        "8 May",
+        "onb_",
+        "#7",
+        "reminder",
+    ] {
+        assert!(!whole.contains(internal), "{internal}: {whole}");
     }
     insta::assert_snapshot!("customer_email", whole);
     assert!(matches!(templates().slack(&message), Err(RenderError::CustomerBySlack)));
+}
+
+#[test]
+fn a_customer_with_several_onboardings_sees_what_is_still_to_come() {
+    let to_come = Item { target: Some(at("2026-05-12T00:00:00Z")), days_late: 0, ..secret() };
+    let later =
+        Item { phase: Phase::Launch, target: Some(at("2026-06-01T15:00:00Z")), days_late: -20, ..secret() };
+    let nameless = To { name: None, ..message(Vec::new()).to };
+    let several =
+        Message { to: nameless, unsubscribe_url: None, ..to_customer(vec![secret(), to_come, later]) };
+    insta::assert_snapshot!("customer_several_email", email(&several));
+}
+
+#[test]
+fn no_customer_message_says_that_anything_is_late_or_whose_word_it_is() {
+    for phase in Phase::ALL {
+        for state in State::ALL {
+            let item = Item { phase, state, ..secret() };
+            let whole = email(&to_customer(vec![item.clone(), Item { days_late: -3, ..item }]));
+            for internal in
+                ["late", "overdue", "past the", "internal", "buildout", "waiting", "at risk", "paused"]
+            {
+                assert!(!whole.contains(internal), "{phase} {state}: {internal}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_hostile_contact_and_customer_are_shown_and_do_nothing() {
+    for text in HOSTILE {
+        let mut message = to_customer(vec![Item { customer: text.to_owned(), ..secret() }]);
+        message.to.name = Some(text.to_owned());
+        message.workspace = text.to_owned();
+        let rendered = templates().email(&message).unwrap();
+        assert!(!rendered.subject.contains(['\r', '\n']), "{}", rendered.subject);
+        assert!(!rendered.html.contains("<script") && !rendered.html.contains("<!channel"));
+        assert!(!rendered.html.contains("<https:") && !shown(&rendered).contains('\u{202e}'));
+    }
+    let mut message = to_customer(hostile());
+    message.to.name = Some(HOSTILE[2].to_owned());
+    insta::assert_snapshot!("customer_hostile_email", email(&message));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use std::fs;
 
-use usher_scheduler::message::{TemplateError, Templates};
+use usher_lifecycle::reminder::Kind;
+use usher_scheduler::message::{Message, TemplateError, Templates};
 
 use crate::{acme, message};
 
@@ -35,6 +36,27 @@ fn unknown_variables_are_an_error_at_start_even_where_nobody_looks() {
     assert!(matches!(with("slack/item.txt", "{{ item.costumer }}"), Err(TemplateError::Sample(_))));
     let customer = "{{ items[0].notes }}";
     assert!(matches!(with("email/customer.txt", customer), Err(TemplateError::Sample(_))), "internal");
+}
+
+#[test]
+fn a_customer_s_templates_are_replaced_like_any_and_know_nothing_internal() {
+    let message = Message { kind: Kind::Customer, ..message(vec![acme()]) };
+    let templates = with("email/customer_subject.txt", "{{ workspace }}: {{ items[0].phase }}").unwrap();
+    assert_eq!(templates.email(&message).unwrap().subject, "Northwind: design review");
+    let templates = with("email/customer.html", "<p>{{ items[0].customer }}{{ name }}</p>").unwrap();
+    assert_eq!(templates.email(&message).unwrap().html, "<p>AcmeAda Lovelace</p>");
+    for name in ["email/customer_subject.txt", "email/customer.txt", "email/customer.html"] {
+        for top in ["late_count", "kind", "costumer"] {
+            let hidden = format!("{{% if count > 5000 %}}{{{{ {top} }}}}{{% endif %}}");
+            assert!(matches!(with(name, &hidden), Err(TemplateError::Variable { .. })), "{name}: {top}");
+        }
+        for field in
+            ["notes", "note", "link", "others", "days_late", "state", "last_change", "display_id", "lag"]
+        {
+            let text = format!("{{{{ items[0].{field} }}}}");
+            assert!(matches!(with(name, &text), Err(TemplateError::Sample(_))), "{name}: {field}");
+        }
+    }
 }
 
 #[test]

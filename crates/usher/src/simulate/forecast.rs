@@ -8,8 +8,8 @@ use usher_lifecycle::{
     customer::{Contact, Customer, CustomerStatus},
     person::User,
     reminder::{
-        Channel, Configured, Kind, Recipient, Rules, Slot, Target, Verdict, audience,
-        audience::nudge, local_date, next_reminder, recheck, slots, spread,
+        Channel, Configured, Kind, Recipient, Rules, Slot, Target, Verdict, audience, audience::nudge,
+        local_date, next_reminder, recheck, slots, spread,
     },
 };
 

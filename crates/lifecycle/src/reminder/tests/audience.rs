@@ -1,5 +1,7 @@
 //! To whom: roles, stand-ins, switches, broken channels, the customer.
 
+use proptest::prelude::*;
+
 use super::{at, date, onboarding, user, user_id};
 use crate::{
     Onboarding, Phase, State,
@@ -10,7 +12,7 @@ use crate::{
     reminder::{
         Channel::{self, Email, Slack},
         Configured, EscalateTo, Reason, Recipient, Rules, Target, Why, audience,
-        audience::{customer, escalation},
+        audience::{customer, escalation, nudge},
     },
 };
 
@@ -204,4 +206,44 @@ fn the_customer_is_written_to_only_while_waiting_and_wanted() {
     assert_eq!(customer(&nudging, &it, Some(&ada), no_email), Err(Reason::NotConfigured));
     it.reminder_email = false;
     assert_eq!(customer(&nudging, &it, Some(&ada), BOTH), Err(Reason::ChannelOff));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Customers are written to by email, when everything says so and else never; and the two sides never mix.
+    #[test]
+    fn a_customer_is_told_exactly_when_all_of_it_says_so(
+        wanted: bool, state in prop::sample::select(State::ALL.to_vec()), phase in prop::sample::select(Phase::ALL.to_vec()),
+        switches: [bool; 2], has: [bool; 2], staff: bool, living in prop::option::of(any::<bool>()), broken: bool,
+    ) {
+        let (mut it, people) = staffed();
+        let [email, slack] = has;
+        (it.state, it.phase, it.reminder_email, it.reminder_slack) = (state, phase, switches[0], switches[1]);
+        let rules = Rules { nudge_customer: wanted, ..if staff { ops() } else { Rules::default() } };
+        let configured = Configured { email, slack };
+        let primary = living.map(|living| Contact {
+            deleted_at: (!living).then(|| at("2026-11-02 00:00")),
+            email_broken: broken.then(|| "550".to_string()),
+            ..contact()
+        });
+        let open = wanted && state == State::Waiting && switches[0] && email;
+        let found = customer(&rules, &it, primary.as_ref(), configured);
+        prop_assert_eq!(found.is_ok(), open && living == Some(true), "{:?}", found);
+        if let Ok(target) = &found {
+            prop_assert_eq!((target.channel, target.why), (Email, Why::Customer));
+            prop_assert_eq!(&target.recipient, &Recipient::Contact(contact().id));
+        }
+        // Planned is what can be told, or what is missing; all else is as it should be.
+        let planned = nudge(&rules, &it, primary.as_ref(), configured);
+        let missing = open && living != Some(true);
+        prop_assert_eq!(planned.is_some(), found.is_ok() || missing);
+        prop_assert_eq!(planned == Some(Err(Reason::NoRecipient)), missing);
+        // Nobody of the team is told by what concerns the customer, and the other way round.
+        let quiet = Rules { nudge_customer: false, ..rules.clone() };
+        let team = audience(&rules, &it, &people, configured, None);
+        prop_assert_eq!(&team, &audience(&quiet, &it, &people, configured, None));
+        let theirs = |target: &Target| matches!(target.recipient, Recipient::Contact(_)) || target.why == Why::Customer;
+        prop_assert!(!team.iter().flatten().any(theirs));
+    }
 }
