@@ -11,6 +11,7 @@ pub mod message;
 mod message_of;
 mod metrics;
 mod plan;
+mod put_back;
 mod retry;
 mod send;
 mod successors;
@@ -37,7 +38,11 @@ use self::{
     message::Templates,
     metrics::Metrics,
 };
-pub use self::{dispatch::DispatchReport, plan::PlanReport};
+pub use self::{
+    dispatch::DispatchReport,
+    plan::PlanReport,
+    put_back::{PutBack, put_back},
+};
 
 /// The instant it is; the process's real clock, or a virtual one.
 pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;

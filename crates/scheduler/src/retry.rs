@@ -17,8 +17,9 @@ const WHILE_DOWN: TimeDelta = TimeDelta::minutes(2);
 
 /// Writes an attempt's outcome into the delivery. `sent` is the instant at which the channel answered.
 pub(crate) fn record(delivery: &mut Delivery, outcome: &Outcome, rules: &Rules, sent: DateTime<Utc>) {
-    // The wait counts from the due time, or from when the message was allowed to go.
-    let expires = delivery.due_at.max(delivery.planned_at) + GIVE_UP;
+    // The wait counts from the due time, from when the message was allowed to go, or from when it was put back.
+    let begun = delivery.due_at.max(delivery.planned_at);
+    let expires = delivery.retried_at.map_or(begun, |at| begun.max(at)) + GIVE_UP;
     match outcome {
         Outcome::Accepted { .. } => {
             delivery.status = Status::Sent;
@@ -67,9 +68,10 @@ pub(crate) fn record(delivery: &mut Delivery, outcome: &Outcome, rules: &Rules, 
 
 /// Whether a message of unknown fate is left as it is: by policy, or because it was repeated already.
 pub(crate) fn gives_up_ambiguous(delivery: &Delivery, rules: &Rules) -> bool {
+    let counted = delivery.ambiguities - delivery.forgiven;
     match rules.ambiguous {
-        Ambiguous::Hold => delivery.ambiguities > 0,
-        Ambiguous::Resend => delivery.ambiguities > 1,
+        Ambiguous::Hold => counted > 0,
+        Ambiguous::Resend => counted > 1,
     }
 }
 
@@ -242,6 +244,23 @@ mod tests {
         assert_eq!(row.message_id.as_deref(), Some("rem_x"));
         record(&mut row, &unknown, &Rules::default(), now);
         assert_eq!(row.status, Status::Ambiguous);
+    }
+
+    #[test]
+    fn what_was_put_back_by_hand_has_another_day_and_another_repeat() {
+        let mut row = delivery(Kind::Manual);
+        let put_back = row.due_at + TimeDelta::days(3);
+        (row.ambiguities, row.forgiven, row.retried_at) = (2, 2, Some(put_back));
+        record(&mut row, &for_now(None, true), &Rules::default(), put_back);
+        assert_eq!(row.status, Status::Pending);
+        let unknown = Outcome::Unknown { detail: String::new() };
+        record(&mut row, &unknown, &Rules::default(), put_back);
+        assert_eq!((row.status, row.message_id.as_deref()), (Status::Pending, Some("rem_x")));
+        record(&mut row, &unknown, &Rules::default(), put_back);
+        assert_eq!(row.status, Status::Ambiguous);
+        row.status = Status::Pending;
+        record(&mut row, &for_now(None, true), &Rules::default(), put_back + GIVE_UP);
+        assert_eq!(row.status, Status::Failed);
     }
 
     #[test]

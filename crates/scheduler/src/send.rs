@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use tokio::time::Instant;
 use usher_lifecycle::{
     customer::CustomerStatus,
-    reminder::{Channel, Reason, Rules, Verdict, recheck},
+    reminder::{Channel, Configured, Reason, Recipient, Rules, Verdict, recheck},
 };
 use usher_store::{Claim, Delivery, Finish, Situation, Status};
 
@@ -62,7 +62,8 @@ pub(crate) async fn send(
             finished.push(finish(delivery, Vec::new()));
             continue;
         }
-        match verdict(scheduler, &claim, &delivery, situation, rules, now) {
+        let addressed = (claim.channel, &claim.recipient);
+        match verdict(&delivery, addressed, situation, scheduler.configured(), now) {
             Verdict::Send => wanted.push(delivery),
             Verdict::Skip(reason) => finished.push(skip(delivery, reason)),
             Verdict::Later(at) => {
@@ -131,33 +132,34 @@ fn broken_by(outcome: &Outcome) -> Option<&str> {
 }
 
 /// Whether the delivery is still wanted.
-fn verdict(
-    scheduler: &Scheduler,
-    claim: &Claim,
+pub(crate) fn verdict(
     delivery: &Delivery,
+    (channel, recipient): (Channel, &Recipient),
     situation: &Situation,
-    rules: &Rules,
+    configured: Configured,
     now: DateTime<Utc>,
 ) -> Verdict {
+    let defaults = Rules::default();
+    let workspace = situation.workspaces.get(&delivery.workspace_id);
     let Some(onboarding) = situation.onboardings.get(&delivery.onboarding_id) else {
         return Verdict::Skip(Reason::Deleted);
     };
     let customer = situation.customers.get(&onboarding.customer_id);
     let context = recheck::Context {
-        rules,
+        rules: workspace.map_or(&defaults, |workspace| &workspace.rules),
         onboarding,
         customer_status: customer.map_or(CustomerStatus::Onboarding, |customer| customer.fields.status),
         customer_deleted: customer.is_none_or(|customer| customer.deleted_at.is_some()),
         people: &people(onboarding, situation),
         primary_contact: situation.contacts.get(&onboarding.customer_id),
-        configured: scheduler.configured(),
+        configured,
     };
     let planned = recheck::Planned {
         kind: delivery.kind,
         slot: &delivery.slot,
         due_at: delivery.due_at,
-        channel: claim.channel,
-        recipient: &claim.recipient,
+        channel,
+        recipient,
         channels_given: channels_given(delivery),
     };
     recheck::recheck(&context, &planned, now)

@@ -7,7 +7,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use usher_lifecycle::{OnboardingId, UserId, reminder::Recipient};
-use usher_store::{AttemptError, Claim, Delivery, Finish, Situation, Status, StoreError};
+use usher_store::{AttemptError, Claim, Delivery, Finish, Situation, Status, Store, StoreError};
 
 use crate::Scheduler;
 
@@ -84,17 +84,25 @@ impl Scheduler {
         &self,
         deliveries: impl IntoIterator<Item = &Delivery>,
     ) -> Result<Situation, StoreError> {
-        let (mut onboardings, mut users) = (HashSet::<OnboardingId>::new(), HashSet::<UserId>::new());
-        for delivery in deliveries {
-            onboardings.insert(delivery.onboarding_id);
-            if let Some(Recipient::User(id)) = delivery.recipient {
-                users.insert(id);
-            }
-        }
-        let onboardings: Vec<_> = onboardings.into_iter().collect();
-        let users: Vec<_> = users.into_iter().collect();
-        self.store.situation(&onboardings, &users).await
+        around(&self.store, deliveries).await
     }
+}
+
+/// The records around the deliveries.
+pub(crate) async fn around(
+    store: &Store,
+    deliveries: impl IntoIterator<Item = &Delivery>,
+) -> Result<Situation, StoreError> {
+    let (mut onboardings, mut users) = (HashSet::<OnboardingId>::new(), HashSet::<UserId>::new());
+    for delivery in deliveries {
+        onboardings.insert(delivery.onboarding_id);
+        if let Some(Recipient::User(id)) = delivery.recipient {
+            users.insert(id);
+        }
+    }
+    let onboardings: Vec<_> = onboardings.into_iter().collect();
+    let users: Vec<_> = users.into_iter().collect();
+    store.situation(&onboardings, &users).await
 }
 
 /// The delivery, failed through a fault that is not the channel's.

@@ -6,6 +6,7 @@
 
 mod claim;
 mod finish;
+mod undelivered;
 
 use std::collections::HashSet;
 
@@ -23,10 +24,12 @@ pub(crate) use self::finish::told;
 pub(crate) use self::{
     claim::{BULKS as CLAIM_BULKS, STATEMENTS as CLAIM},
     finish::{BULKS as FINISH_BULKS, STATEMENTS as FINISH},
+    undelivered::{BULKS as UNDELIVERED_BULKS, STATEMENTS as UNDELIVERED},
 };
 pub use self::{
     claim::{Claim, ClaimLimits},
     finish::{Finish, Finished},
+    undelivered::UndeliveredFilter,
 };
 use crate::{
     db::{Arg, Row, Tx, bulks},
@@ -131,6 +134,12 @@ pub struct Delivery {
     pub message_id: Option<String>,
     /// When it was planned.
     pub planned_at: DateTime<Utc>,
+    /// How often it was put back by hand.
+    pub retries: i64,
+    /// When it was put back last.
+    pub retried_at: Option<DateTime<Utc>>,
+    /// How many of the ambiguous attempts it had by then; they are no reason to give up any more.
+    pub forgiven: i64,
 }
 
 /// What the ledger shows of a delivery.
@@ -142,7 +151,8 @@ const NOBODY: &str = "none";
 macro_rules! delivery_columns {
     () => {
         "id, workspace_id, livemode, onboarding_id, kind, slot, channel, recipient, why, status, reason, detail, due_at, \
-         send_after, sent_at, attempts, ambiguities, errors, message_id, planned_at"
+         send_after, sent_at, attempts, ambiguities, errors, message_id, planned_at, \
+         retries, retried_at, forgiven"
     };
 }
 pub(crate) use delivery_columns;
@@ -186,6 +196,9 @@ impl Delivery {
             errors: Vec::new(),
             message_id: None,
             planned_at: now,
+            retries: 0,
+            retried_at: None,
+            forgiven: 0,
         }
     }
 
@@ -238,6 +251,8 @@ impl Delivery {
             "message_id": self.message_id,
             "livemode": self.livemode,
             "planned_at": self.planned_at,
+            "retries": self.retries,
+            "retried_at": self.retried_at,
         })
     }
 
@@ -248,7 +263,7 @@ impl Delivery {
             livemode: self.livemode,
             kind: event.kind,
             subject: self.id.to_text(),
-            version: 1 + self.attempts + self.ambiguities,
+            version: 1 + self.attempts + self.ambiguities + self.retries,
             ordinal: 0,
             onboarding_id: Some(self.onboarding_id),
             at: now,
@@ -319,5 +334,8 @@ pub(crate) fn read(row: &Row) -> Result<Delivery, StoreError> {
         errors,
         message_id: row.opt_text("message_id")?,
         planned_at: row.time("planned_at")?,
+        retries: row.int("retries")?,
+        retried_at: row.opt_time("retried_at")?,
+        forgiven: row.int("forgiven")?,
     })
 }

@@ -27,7 +27,9 @@ mod workspaces;
 
 pub use apply::{Applied, ApplyError, Dedupe, Outcome, Ref, Rehearsal, Request};
 pub use bootstrap::{Bootstrap, Bootstrapped, check_secret};
-pub use deliveries::{AttemptError, Claim, ClaimLimits, Delivery, Finish, Finished, LedgerRow, Status};
+pub use deliveries::{
+    AttemptError, Claim, ClaimLimits, Delivery, Finish, Finished, LedgerRow, Status, UndeliveredFilter,
+};
 pub use error::StoreError;
 #[cfg(feature = "seeded")]
 pub use ids::seeded::seed;

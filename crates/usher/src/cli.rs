@@ -1,6 +1,7 @@
 //! The command line. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
 mod rejected;
+mod retry;
 mod values;
 
 use std::path::PathBuf;
@@ -9,7 +10,10 @@ use chrono::{DateTime, NaiveDate, NaiveTime, Utc, Weekday};
 use clap::{Args, Parser, Subcommand};
 use usher_lifecycle::reminder::Zone;
 
-pub(crate) use self::rejected::{Rejected, Replayed, Which};
+pub(crate) use self::{
+    rejected::{Rejected, Replayed, Which},
+    retry::Retry,
+};
 
 /// Runs customer onboardings: takes them in, moves them through phases, tells everyone, reminds the people responsible.
 ///
@@ -64,7 +68,7 @@ pub(crate) enum Command {
     /// Works on onboardings
     #[command(subcommand)]
     Onboarding(Onboarding),
-    /// Previews, explains and sends reminders
+    /// Previews, explains, sends and retries reminders
     #[command(subcommand)]
     Reminders(Reminders),
     /// Shows what would be sent to whom in the days to come; writes and sends nothing
@@ -295,6 +299,13 @@ pub(crate) enum Reminders {
         /// The onboarding's id or number
         onboarding: String,
     },
+    /// Puts deliveries back that failed, or of which nobody knows whether they arrived; without ids or filters nothing is
+    /// chosen
+    ///
+    /// It is the same delivery: whoever has it already gets nothing. What was sent, skipped or superseded, or is not wanted
+    /// any more, is refused, and the answer says why. An email that may have arrived is repeated with the same Message-ID.
+    /// Late reminders wait for the hours of the workspace. Exits with 1 when one that was named by its id is refused.
+    Retry(Retry),
 }
 
 /// A rhythm, or an onboarding that has one.

@@ -11,6 +11,8 @@ mod message;
 mod nudges;
 mod overrides;
 mod policy_change;
+mod retention;
+mod retries;
 mod rig;
 mod scenarios;
 mod slack;

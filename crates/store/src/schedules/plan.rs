@@ -242,6 +242,9 @@ fn ledger_row(
         errors: Vec::new(),
         message_id: None,
         planned_at: now,
+        retries: 0,
+        retried_at: None,
+        forgiven: 0,
     })
 }
 

@@ -7,6 +7,7 @@ mod onboarding;
 mod records;
 mod rejected;
 mod reminders;
+mod retry;
 mod tenancy;
 
 use anyhow::Context as _;

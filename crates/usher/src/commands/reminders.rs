@@ -1,4 +1,4 @@
-//! `usher reminders`: what will be due, what was sent and why not, a reminder now.
+//! `usher reminders`: what will be due, what was sent and why not, a reminder now, another attempt.
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use usher_lifecycle::{
 };
 use usher_store::{LedgerRow, Page, Ref, Store, Workspace};
 
-use super::{apply, workspace};
+use super::{apply, retry, workspace};
 use crate::{
     cli::{Preview, Reminders},
     config::Config,
@@ -27,6 +27,7 @@ pub(super) async fn execute(config: &Config, command: Reminders, json: bool) -> 
             let answer = explained(config, &store, &workspace, !scope.test, &onboarding, limit).await?;
             if json { output::object(true, &answer) } else { for_people(&answer) }
         }
+        Reminders::Retry(which) => retry::execute(config, &which, json).await,
         Reminders::Send { scope, onboarding } => {
             let (store, workspace) = workspace(config, &scope.within).await?;
             let change = Change::RemindOnboarding(None);

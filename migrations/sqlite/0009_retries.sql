@@ -1,0 +1,6 @@
+-- A delivery that failed, or of which nobody knows whether it arrived, may be put back by hand: how often that was done,
+-- when last, and how many ambiguous attempts it had by then, which count no more.
+ALTER TABLE deliveries ADD COLUMN retries integer NOT NULL DEFAULT 0;
+ALTER TABLE deliveries ADD COLUMN retried_at text;
+ALTER TABLE deliveries ADD COLUMN forgiven integer NOT NULL DEFAULT 0;
+CREATE INDEX deliveries_undelivered ON deliveries (workspace_id, planned_at, id) WHERE status IN ('failed', 'ambiguous');
