@@ -10,7 +10,7 @@ use prometheus_client::{
     },
     registry::Registry,
 };
-use usher_lifecycle::reminder::Channel;
+use usher_lifecycle::reminder::{Channel, Kind};
 
 use crate::{
     Applied, ApplyError, Delivery, Outcome, Status, Store,
@@ -78,7 +78,7 @@ type Labels<const N: usize> = [(&'static str, &'static str); N];
 pub(crate) struct Metrics {
     batches: Histogram,
     requests: Family<Labels<1>, Counter>,
-    deliveries: Family<Labels<2>, Counter>,
+    deliveries: Family<Labels<3>, Counter>,
     lag: Family<Labels<1>, Histogram, fn() -> Histogram>,
 }
 
@@ -96,9 +96,12 @@ impl Default for Metrics {
         }
         for channel in Channel::ALL {
             drop(metrics.lag.get_or_create(&[("channel", channel.as_str())]));
-            for status in [Status::Sent, Status::Failed, Status::Ambiguous, Status::Skipped, Status::Pending]
-            {
-                drop(metrics.deliveries.get_or_create(&labels(Some(channel), status)));
+            for kind in Kind::ALL.into_iter().filter(|kind| kind.goes_by(channel)) {
+                for status in
+                    [Status::Sent, Status::Failed, Status::Ambiguous, Status::Skipped, Status::Pending]
+                {
+                    drop(metrics.deliveries.get_or_create(&labels(kind, Some(channel), status)));
+                }
             }
         }
         metrics
@@ -112,12 +115,12 @@ fn lag() -> Histogram {
     Histogram::new(bounds)
 }
 
-const fn labels(channel: Option<Channel>, status: Status) -> Labels<2> {
+const fn labels(kind: Kind, channel: Option<Channel>, status: Status) -> Labels<3> {
     let channel = match channel {
         Some(channel) => channel.as_str(),
         None => "none",
     };
-    [("channel", channel), ("outcome", status.as_str())]
+    [("kind", kind.as_str()), ("channel", channel), ("outcome", status.as_str())]
 }
 
 impl Metrics {
@@ -141,7 +144,7 @@ impl Metrics {
     /// Counts rows of the ledger as they stand after a commit.
     pub(crate) fn recorded<'a>(&self, rows: impl Iterator<Item = &'a Delivery>) {
         for row in rows {
-            self.deliveries.get_or_create(&labels(row.channel, row.status)).inc();
+            self.deliveries.get_or_create(&labels(row.kind, row.channel, row.status)).inc();
             if let (Some(channel), Some(sent_at), Status::Sent) = (row.channel, row.sent_at, row.status) {
                 let lag = (sent_at - row.due_at).as_seconds_f64().max(0.0);
                 self.lag.get_or_create(&[("channel", channel.as_str())]).observe(lag);
@@ -158,7 +161,7 @@ impl Metrics {
         registry.register("usher_apply_requests", "Commands by what became of them", self.requests.clone());
         registry.register(
             "usher_deliveries",
-            "Ledger rows by channel and outcome (pending: given back, to be tried later)",
+            "Ledger rows by kind, channel and outcome (pending: given back, to be tried later)",
             self.deliveries.clone(),
         );
         registry.register(

@@ -13,7 +13,7 @@ use usher_ingest::{
     intake::Intake,
     relay::Relay,
 };
-use usher_scheduler::{Scheduler, message::Templates};
+use usher_scheduler::Scheduler;
 use usher_store::{Bootstrapped, Store};
 
 use crate::{
@@ -74,8 +74,7 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
     let shutdown = CancellationToken::new();
     tokio::spawn(signals(shutdown.clone()));
 
-    let (templates, channels) =
-        (Templates::embedded().context("the message templates")?, messages::channels(config)?);
+    let (templates, channels) = (messages::templates(config)?, messages::channels(config)?);
     let given = secret.is_some();
     let opened = tokio::select! {
         store = open(config, secret) => store?,

@@ -5,6 +5,7 @@ use usher_lifecycle::reminder::Configured;
 use usher_scheduler::{
     Channels, Settings,
     channel::{Mailer, SlackSender, SmtpConfig},
+    message::Templates,
 };
 
 use crate::config::Config;
@@ -33,6 +34,15 @@ pub(crate) fn channels(config: &Config) -> anyhow::Result<Channels> {
         None => None,
     };
     Ok(Channels { mailer: Some(mailer), slack })
+}
+
+/// The texts of messages, those of the operator among them; a fault in one is found here, not when it is to be sent.
+pub(crate) fn templates(config: &Config) -> anyhow::Result<Templates> {
+    match &config.templates_dir {
+        Some(folder) => Templates::with_overrides(folder)
+            .with_context(|| format!("the message templates in {} (templates_dir)", folder.display())),
+        None => Templates::embedded().context("the message templates"),
+    }
 }
 
 /// Which channels [`channels`] makes. A process that does not send says by it what the others will send.

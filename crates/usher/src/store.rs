@@ -94,6 +94,7 @@ pub(crate) fn rules(reminders: &Reminders) -> anyhow::Result<Rules> {
             catch_up: reminders.catch_up,
             spread_minutes: reminders.spread_minutes,
         },
+        nudge_customer: reminders.nudge_customer,
         ops_email: reminders.ops_email.clone(),
         ops_slack_channel: reminders.ops_slack_channel.clone(),
         ..Rules::default()

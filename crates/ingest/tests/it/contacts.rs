@@ -44,6 +44,7 @@ async fn a_contact_from_start_to_end(app: &TestApp) {
         "title",
         "is_primary",
         "labels",
+        "email_broken",
         "external_id",
         "created_at",
         "updated_at",

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::app::{TestApp, on_both_engines};
 
-on_both_engines!(remind_now);
+on_both_engines!(remind_now, what_comes_next_for_the_customer);
 
 async fn remind_now(app: &TestApp) {
     let onboarding = app.onboarding().await;
@@ -38,4 +38,35 @@ async fn remind_now(app: &TestApp) {
     assert_eq!(upcoming["reason"], "no_recipient", "and no address stands in for them");
     let unchanged = app.get(&format!("onboardings/{}", onboarding["id"].as_str().unwrap())).await.ok();
     assert_eq!(unchanged["version"], 1, "asking for a reminder is no change of the onboarding");
+}
+
+/// What planning and the check before sending would say is what the API says, and nothing is left silent.
+async fn what_comes_next_for_the_customer(app: &TestApp) {
+    let customer = app.made("customers", json!({"name": "Acme"})).await;
+    let number = customer["display_id"].to_string();
+    let onboarding = app.made("onboardings", json!({"customer_id": number, "state": "waiting"})).await;
+    let id = onboarding["id"].as_str().unwrap();
+    let next =
+        async || app.get(&format!("onboardings/{id}/reminders")).await.ok()["upcoming"]["customer"].clone();
+    let nobody = |reason: &str| json!({"channel": null, "recipient": null, "name": null, "why": null, "send_at": null, "reason": reason});
+    assert_eq!(next().await, nobody("customer_not_nudged"));
+    app.patch("workspace", json!({"nudge_customer": true})).await.ok();
+    assert_eq!(next().await, nobody("no_recipient"));
+    let contacts = format!("customers/{number}/contacts");
+    let bea = app.made(&contacts, json!({"name": "Bea", "email": "bea@customer.example"})).await;
+    let told = json!({
+        "channel": "email", "recipient": format!("contact:{}", bea["id"].as_str().unwrap()), "name": "Bea",
+        "why": "customer", "send_at": "2026-03-03T09:00:00Z", "reason": null,
+    });
+    assert_eq!(next().await, told);
+    // A second contact is none of it.
+    app.made(&contacts, json!({"name": "Carl", "email": "carl@customer.example"})).await;
+    assert_eq!(next().await, told);
+    let change = async |body: Value| app.patch(&format!("onboardings/{id}"), body).await.ok();
+    change(json!({"reminder_email": false})).await;
+    assert_eq!(next().await, nobody("channel_off"));
+    change(json!({"reminder_email": true, "state": "at_risk"})).await;
+    assert_eq!(next().await, nobody("not_waiting"));
+    change(json!({"state": "waiting"})).await;
+    assert_eq!(next().await, told);
 }

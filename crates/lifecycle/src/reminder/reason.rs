@@ -4,6 +4,7 @@ use core::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use super::recipient::Channel;
 use crate::state::UnknownName;
 
 /// What a delivery is.
@@ -73,6 +74,14 @@ pub enum Reason {
 impl Kind {
     /// All kinds.
     pub const ALL: [Self; 4] = [Self::Cadence, Self::Manual, Self::Escalation, Self::Customer];
+
+    /// Whether such a delivery may go by that channel: customers are written to by email only.
+    pub const fn goes_by(self, channel: Channel) -> bool {
+        match (self, channel) {
+            (Self::Cadence | Self::Manual | Self::Escalation, _) | (Self::Customer, Channel::Email) => true,
+            (Self::Customer, Channel::Slack) => false,
+        }
+    }
 
     /// The name in the ledger.
     pub const fn as_str(self) -> &'static str {

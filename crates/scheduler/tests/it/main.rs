@@ -8,6 +8,7 @@ mod email;
 mod email_security;
 mod escalation;
 mod message;
+mod nudge_changes;
 mod nudges;
 mod overrides;
 mod policy_change;

@@ -2,10 +2,9 @@
 
 use chrono::TimeDelta;
 use usher_lifecycle::command::{
-    ContactPatch, CreateContact, CreateOnboarding, CustomerPatch, OnboardingPatch, Snooze, UserPatch,
-    WorkspacePatch,
+    ContactPatch, CreateContact, CreateOnboarding, OnboardingPatch, UserPatch, WorkspacePatch,
 };
-use usher_lifecycle::customer::{Contact, CustomerStatus};
+use usher_lifecycle::customer::Contact;
 use usher_lifecycle::onboarding::Role;
 use usher_lifecycle::reminder::{Channel, Kind, Recipient};
 use usher_lifecycle::{Command, OnboardingId, Phase, State, UserId};
@@ -21,10 +20,6 @@ stories!(
     several_onboardings_of_one_contact_due_together_one_message,
     a_nudge_waits_until_all_of_it_is_planned,
     a_contact_with_the_address_of_a_member_of_the_team_has_a_message_of_their_own,
-    what_changed_between_planning_and_sending_is_not_sent,
-    a_new_primary_contact_is_told_in_the_place_of_the_old_one,
-    a_deleted_contact_gives_way_to_the_next_one_or_is_noticed,
-    a_refused_address_is_marked_and_left_alone_until_there_is_a_new_one,
     no_primary_contact_is_told_once_per_slot,
     a_nudge_that_waits_gives_way_to_the_next_slot,
     down_across_the_slot_one_nudge_in_the_hours_of_the_workspace,
@@ -37,21 +32,21 @@ const NINE: &str = "2026-03-03T09:00:00Z";
 const NEXT: &str = "2026-03-04T09:00:00Z";
 
 impl Rig {
-    async fn nudge(&self, wanted: bool) {
+    pub(crate) async fn nudge(&self, wanted: bool) {
         let patch = WorkspacePatch { nudge_customer: Some(wanted), ..WorkspacePatch::default() };
         let request = self.request(Command::ChangeWorkspace(patch), Some(self.workspace.to_text()));
         let live = usher_store::Request { livemode: true, ..request };
         self.store.apply(live, self.now()).await.unwrap();
     }
 
-    async fn customer_of(&self, onboarding: OnboardingId) -> String {
+    pub(crate) async fn customer_of(&self, onboarding: OnboardingId) -> String {
         let which = Ref::Id(onboarding.to_text());
         let found = self.store.onboarding(self.workspace, self.livemode, &which).await.unwrap().unwrap();
         found.customer_id.to_text()
     }
 
     /// A new primary contact of the onboarding's customer.
-    async fn contact(&self, onboarding: OnboardingId, name: &str) -> String {
+    pub(crate) async fn contact(&self, onboarding: OnboardingId, name: &str) -> String {
         let create = CreateContact {
             customer: self.customer_of(onboarding).await,
             name: name.to_owned(),
@@ -62,24 +57,24 @@ impl Rig {
         self.apply(Command::CreateContact(create), None).await
     }
 
-    async fn patch_contact(&self, contact: &str, patch: ContactPatch) {
+    pub(crate) async fn patch_contact(&self, contact: &str, patch: ContactPatch) {
         self.apply(Command::ChangeContact(patch), Some(contact.to_owned())).await;
     }
 
-    async fn found_contact(&self, contact: &str) -> Contact {
+    pub(crate) async fn found_contact(&self, contact: &str) -> Contact {
         let which = Ref::Id(contact.to_owned());
         self.store.contact(self.workspace, self.livemode, &which).await.unwrap().unwrap()
     }
 
     /// The customer's side of the ledger, oldest first.
-    async fn nudges(&self, onboarding: OnboardingId) -> Vec<Delivery> {
+    pub(crate) async fn nudges(&self, onboarding: OnboardingId) -> Vec<Delivery> {
         let mut rows = self.ledger(onboarding).await;
         rows.retain(|row| row.kind == Kind::Customer);
         rows
     }
 
     /// `slot: recipient status reason`, a line per nudge, sorted; contacts by what stands in `names`.
-    async fn told(&self, onboarding: OnboardingId, names: &[(&str, &str)]) -> Vec<String> {
+    pub(crate) async fn told(&self, onboarding: OnboardingId, names: &[(&str, &str)]) -> Vec<String> {
         let line = |row: &Delivery| {
             let to = row.recipient.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string);
             let to =
@@ -93,16 +88,16 @@ impl Rig {
     }
 }
 
-fn to_state(state: State) -> OnboardingPatch {
+pub(crate) fn to_state(state: State) -> OnboardingPatch {
     OnboardingPatch { state: Some(state), ..OnboardingPatch::default() }
 }
 
-fn waiting() -> CreateOnboarding {
+pub(crate) fn waiting() -> CreateOnboarding {
     CreateOnboarding { state: Some(State::Waiting), ..CreateOnboarding::default() }
 }
 
 /// A waiting onboarding of the CSM ada, with the contact bea, in a workspace that nudges.
-async fn scene(rig: &Rig) -> (OnboardingId, UserId, String) {
+pub(crate) async fn scene(rig: &Rig) -> (OnboardingId, UserId, String) {
     rig.nudge(true).await;
     let ada = rig.user("ada").await;
     let onboarding = rig.create("Acme", &[(Role::Csm, ada)], waiting()).await;
@@ -238,139 +233,6 @@ async fn a_contact_with_the_address_of_a_member_of_the_team_has_a_message_of_the
     assert_eq!(rig.mailed(), ["ada@example.com"; 2]);
     let ids: std::collections::HashSet<String> = rig.message_ids().into_iter().collect();
     assert_eq!(ids.len(), 2);
-}
-
-/// Each on an onboarding of its own: what happens between planning and sending, and the reason in the ledger.
-async fn what_changed_between_planning_and_sending_is_not_sent(rig: Rig) {
-    rig.nudge(true).await;
-    let reasons = [
-        "not_waiting",
-        "not_waiting",
-        "paused",
-        "completed",
-        "deleted",
-        "snoozed",
-        "channel_off",
-        "customer_inactive",
-        "customer_inactive",
-        "customer_deleted",
-    ];
-    let mut all = Vec::new();
-    for n in 0..reasons.len() {
-        let onboarding = rig.create(&format!("Customer {n}"), &[], waiting()).await;
-        rig.contact(onboarding, &format!("contact{n}")).await;
-        all.push((onboarding, rig.customer_of(onboarding).await));
-    }
-    rig.set(NINE);
-    let scheduler = rig.scheduler();
-    scheduler.plan(rig.now()).await.unwrap();
-    let status = |status| CustomerPatch { status: Some(status), ..CustomerPatch::default() };
-    let off = OnboardingPatch { reminder_email: Some(false), ..OnboardingPatch::default() };
-    let done = OnboardingPatch { phase: Some(Phase::Completed), ..OnboardingPatch::default() };
-    let changes = [
-        Command::ChangeOnboarding(to_state(State::Active)),
-        Command::ChangeOnboarding(to_state(State::AtRisk)),
-        Command::ChangeOnboarding(to_state(State::Paused)),
-        Command::ChangeOnboarding(done),
-        Command::DeleteOnboarding,
-        Command::SnoozeOnboarding(Snooze::Days(2)),
-        Command::ChangeOnboarding(off),
-        Command::ChangeCustomer(status(CustomerStatus::Churned)),
-        Command::ChangeCustomer(status(CustomerStatus::Archived)),
-        Command::DeleteCustomer,
-    ];
-    for ((onboarding, customer), change) in all.iter().zip(changes) {
-        let of_customer = matches!(change, Command::ChangeCustomer(_) | Command::DeleteCustomer);
-        let target = if of_customer { customer.clone() } else { onboarding.to_text() };
-        rig.apply(change, Some(target)).await;
-    }
-    scheduler.dispatch(rig.now()).await.unwrap();
-    rig.clock.advance(TimeDelta::minutes(5));
-    rig.pass(&scheduler).await;
-    assert_eq!(rig.mailed().len(), 0);
-    for ((onboarding, _), reason) in all.iter().zip(reasons) {
-        let [row] = rig.nudges(*onboarding).await.try_into().unwrap();
-        assert_eq!((row.status, row.reason.as_deref()), (Status::Skipped, Some(reason)));
-    }
-
-    // And the workspace changes its mind.
-    let onboarding = rig.create("Acme", &[], waiting()).await;
-    rig.contact(onboarding, "bea").await;
-    rig.set(NEXT);
-    scheduler.plan(rig.now()).await.unwrap();
-    rig.nudge(false).await;
-    scheduler.dispatch(rig.now()).await.unwrap();
-    assert_eq!(rig.told(onboarding, &[]).await.len(), 1);
-    assert_eq!(rig.nudges(onboarding).await[0].reason.as_deref(), Some("customer_not_nudged"));
-    assert_eq!(rig.mailed().len(), 0);
-}
-
-async fn a_new_primary_contact_is_told_in_the_place_of_the_old_one(rig: Rig) {
-    let (onboarding, _, bea) = scene(&rig).await;
-    rig.set(NINE);
-    let scheduler = rig.scheduler();
-    scheduler.plan(rig.now()).await.unwrap();
-    let carl = rig.contact(onboarding, "carl").await;
-    rig.pass(&scheduler).await;
-    rig.pass(&scheduler).await;
-    assert_eq!(
-        rig.told(onboarding, &[("bea", &bea), ("carl", &carl)]).await,
-        ["2026-03-03: bea skipped no_longer_responsible", "2026-03-03: carl sent -"]
-    );
-    let customers: Vec<String> = rig.mailed().into_iter().filter(|it| it.contains("customer")).collect();
-    assert_eq!(customers, ["carl@customer.example"]);
-}
-
-async fn a_deleted_contact_gives_way_to_the_next_one_or_is_noticed(rig: Rig) {
-    let (onboarding, _, bea) = scene(&rig).await;
-    let carl = rig.contact(onboarding, "carl").await;
-    let scheduler = rig.scheduler();
-    for (day, gone) in [(NINE, &carl), (NEXT, &bea)] {
-        rig.set(day);
-        scheduler.plan(rig.now()).await.unwrap();
-        rig.apply(Command::DeleteContact, Some(gone.clone())).await;
-        rig.pass(&scheduler).await;
-    }
-    assert_eq!(
-        rig.told(onboarding, &[("bea", &bea), ("carl", &carl)]).await,
-        [
-            "2026-03-03: bea sent -",
-            "2026-03-03: carl skipped no_longer_responsible",
-            "2026-03-04: bea skipped no_longer_responsible",
-            "2026-03-04: nobody skipped no_recipient",
-        ]
-    );
-}
-
-async fn a_refused_address_is_marked_and_left_alone_until_there_is_a_new_one(rig: Rig) {
-    let (onboarding, _, bea) = scene(&rig).await;
-    rig.sink.set(Behaviour::RejectRcpt {
-        address_contains: "bea".to_owned(),
-        code: 550,
-        text: "5.1.1 no such user".to_owned(),
-    });
-    let scheduler = rig.scheduler();
-    rig.pass_at(&scheduler, NINE).await;
-    assert_eq!(rig.found_contact(&bea).await.email_broken.as_deref(), Some("550"));
-    let [row] = rig.nudges(onboarding).await.try_into().unwrap();
-    assert_eq!((row.attempts, row.errors[0].code.as_str()), (1, "550"));
-    // Nobody asks the server for it again, though it would take it now.
-    rig.sink.set(Behaviour::Accept);
-    rig.sink.clear();
-    rig.pass_at(&scheduler, NEXT).await;
-    assert_eq!(rig.mailed(), ["ada@example.com"]);
-    let title = Some(Some("Head".to_owned()));
-    rig.patch_contact(&bea, ContactPatch { title, ..ContactPatch::default() }).await;
-    assert!(rig.found_contact(&bea).await.email_broken.is_some(), "the address is the same");
-    let email = Some("bea.new@customer.example".to_owned());
-    rig.patch_contact(&bea, ContactPatch { email, ..ContactPatch::default() }).await;
-    assert_eq!(rig.found_contact(&bea).await.email_broken, None);
-    rig.pass_at(&scheduler, "2026-03-05T09:00:00Z").await;
-    assert_eq!(
-        rig.told(onboarding, &[("bea", &bea)]).await,
-        ["2026-03-03: bea failed 550", "2026-03-04: bea skipped channel_broken", "2026-03-05: bea sent -",]
-    );
-    assert!(rig.mailed().contains(&"bea.new@customer.example".to_owned()));
 }
 
 async fn no_primary_contact_is_told_once_per_slot(rig: Rig) {

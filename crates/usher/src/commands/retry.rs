@@ -1,6 +1,7 @@
 //! `usher reminders retry`: deliveries that did not certainly arrive are put back, and a running scheduler sends them.
 
 use anyhow::Context as _;
+use chrono::SubsecRound as _;
 use serde_json::{Value, json};
 use usher_scheduler::{PutBack, put_back};
 use usher_store::{Delivery, Ref, Store, UndeliveredFilter, Workspace};
@@ -92,7 +93,7 @@ impl Run<'_> {
         })?;
         for (delivery, result) in deliveries.iter().zip(results) {
             let (outcome, reason, send_at) = match result {
-                PutBack::Done(at) => ("put_back", None, Some(at)),
+                PutBack::Done(at) => ("put_back", None, Some(at.trunc_subsecs(6))),
                 PutBack::Refused(reason) => ("refused", Some(reason), None),
             };
             self.refused += usize::from(reason.is_some());

@@ -97,6 +97,7 @@ const fn secret(name: &'static str) -> Key {
 /// Every setting, in the order of the default file.
 pub(crate) const KEYS: &[Key] = &[
     key("data_dir", Kind::Path, "a path"),
+    key("templates_dir", Kind::Path, "a path"),
     key(
         "http.listen",
         Kind::Text(check::listen),
@@ -182,6 +183,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("reminders.holidays", Kind::List(check::dates), "dates YYYY-MM-DD"),
     key("reminders.catch_up", Kind::Choice(&["once", "skip"]), "once or skip"),
     key("reminders.spread_minutes", Kind::Integer(0, 720), "a whole number of minutes from 0 to 720"),
+    key("reminders.nudge_customer", Kind::Flag, "true or false"),
     key("reminders.ops_email", Kind::Text(check::address), "an email address"),
     key("reminders.ops_slack_channel", Kind::Text(check::word), "a channel id or #name"),
     key("housekeeping.time_zone", Kind::Zone, "a name of the IANA time zone database, such as Europe/Berlin"),

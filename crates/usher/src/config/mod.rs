@@ -32,6 +32,8 @@ pub(crate) const DEFAULT_FILE: &str = include_str!("usher.default.toml");
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
+    /// Texts of the operator's own, each in the place of the one of its name.
+    pub(crate) templates_dir: Option<PathBuf>,
     pub(crate) http: Http,
     pub(crate) store: StoreConfig,
     pub(crate) nats: Nats,
@@ -138,6 +140,7 @@ pub(crate) struct Reminders {
     pub(crate) holidays: BTreeSet<NaiveDate>,
     pub(crate) catch_up: CatchUp,
     pub(crate) spread_minutes: u16,
+    pub(crate) nudge_customer: bool,
     pub(crate) ops_email: Option<String>,
     pub(crate) ops_slack_channel: Option<String>,
 }

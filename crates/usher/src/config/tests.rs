@@ -152,6 +152,7 @@ fn the_defaults() {
     );
     assert_eq!((config.reminders.catch_up, config.reminders.spread_minutes), (CatchUp::Once, 0));
     assert!(config.reminders.holidays.is_empty() && config.reminders.ops_email.is_none());
+    assert!(!config.reminders.nudge_customer && config.templates_dir.is_none());
     assert_eq!(
         (config.log.filter.as_str(), config.log.format),
         ("info,async_nats=error,sqlx=warn", LogFormat::Auto)

@@ -41,7 +41,7 @@ pub(super) fn policy(path: &Path) -> anyhow::Result<Rules> {
     store::rules(&config.reminders)
 }
 
-/// The live records of a workspace; `rules` stand in the place of its policy, not of whom it tells.
+/// The live records of a workspace; `rules` stand in the place of its policy.
 pub(super) async fn from_store(
     config: &Config,
     flags: &Simulate,
@@ -76,7 +76,7 @@ pub(super) async fn from_store(
         ops_email: given.ops_email.or(own.ops_email),
         ops_slack_channel: given.ops_slack_channel.or(own.ops_slack_channel),
         phase_owners: own.phase_owners,
-        nudge_customer: own.nudge_customer,
+        nudge_customer: given.nudge_customer || own.nudge_customer,
         ..given
     });
     world.rules.insert(workspace.id, rules);

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Days, NaiveTime, TimeDelta, Utc};
 use usher_lifecycle::{
-    CustomerId, Onboarding, OnboardingId, Phase, State, UserId, WorkspaceId,
-    customer::{Customer, CustomerFields, CustomerStatus},
+    ContactId, CustomerId, Onboarding, OnboardingId, Phase, State, UserId, WorkspaceId,
+    customer::{Contact, Customer, CustomerFields, CustomerStatus},
     onboarding::{Hidden, Reminded, Role, Roles},
     person::{QuietHours, Reach, User},
     reminder::{Configured, Rules, local_date, stable_hash},
@@ -58,7 +58,9 @@ pub(crate) fn synthetic(rules: Rules, onboardings: usize, seed: u64, now: DateTi
     }
     for place in 0..onboardings {
         let customer = CustomerId::new(now, 1 + place as u128);
-        world.customers.insert(customer, client(customer, workspace, place, now));
+        let made = client(customer, workspace, place, now);
+        world.contacts.insert(customer, contact(&made));
+        world.customers.insert(customer, made);
         let started_at = now - TimeDelta::hours(i64::try_from(draw("started", place, 2_000)).unwrap_or(0));
         let phases = &Phase::ALL[..Phase::ALL.len() - 1];
         let mut holders = Roles::default();
@@ -113,6 +115,28 @@ pub(crate) fn synthetic(rules: Rules, onboardings: usize, seed: u64, now: DateTi
 
 fn number(place: usize) -> i64 {
     i64::try_from(place + 1).unwrap_or(i64::MAX)
+}
+
+fn contact(customer: &Customer) -> Contact {
+    let at = customer.created_at;
+    Contact {
+        id: ContactId::new(at, u128::from(customer.display_id.unsigned_abs())),
+        workspace_id: customer.workspace_id,
+        livemode: true,
+        display_id: customer.display_id,
+        customer_id: customer.id,
+        name: format!("Contact {}", customer.display_id),
+        email: format!("contact{}@example.org", customer.display_id),
+        title: None,
+        is_primary: true,
+        labels: Vec::new(),
+        external_id: None,
+        email_broken: None,
+        created_at: at,
+        updated_at: at,
+        version: 1,
+        deleted_at: None,
+    }
 }
 
 fn client(id: CustomerId, workspace: WorkspaceId, place: usize, now: DateTime<Utc>) -> Customer {

@@ -1,5 +1,10 @@
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
-use usher_lifecycle::reminder::{Rules, zone};
+use usher_lifecycle::{
+    CustomerId, State,
+    reminder::{Channel, Rules, zone},
+};
 
 use super::{
     forecast::{self, Forecast},
@@ -51,6 +56,45 @@ fn the_same_seed_is_the_same_answer_and_days_off_are_empty() {
 }
 
 #[test]
+fn customers_are_told_by_email_while_waiting_where_the_policy_says_so() {
+    let from = at("2026-12-14T00:00:00Z");
+    let until = from + TimeDelta::days(30);
+    let forecast = |nudge_customer| {
+        let rules = Rules { nudge_customer, ..Rules::default() };
+        let mut world = synthetic(rules, 60, 7, from);
+        // One of those who are waited for has nobody to write to.
+        let waiting =
+            world.onboardings.iter().find(|it| it.state == State::Waiting && it.snoozed_until.is_none());
+        let lonely = waiting.map(|it| it.customer_id).expect("some wait");
+        drop(world.contacts.remove(&lonely));
+        (forecast::of(&world, BOTH, from, until, |_| {}), world, lonely)
+    };
+    let is_contact = |it: &&forecast::Sent| it.recipient.starts_with("contact:");
+    let (silent, ..) = forecast(false);
+    assert_eq!(silent.sent.iter().filter(is_contact).count(), 0);
+    let (told, world, lonely) = forecast(true);
+    let theirs: Vec<_> = told.sent.iter().filter(is_contact).collect();
+    assert!(theirs.len() > 10 && theirs.iter().all(|it| it.channel == Channel::Email), "{theirs:?}");
+    let waiting = |id: &CustomerId| {
+        world
+            .onboardings
+            .iter()
+            .any(|it| it.customer_id == *id && it.state == State::Waiting && it.reminder_email)
+    };
+    let names: BTreeSet<&str> = theirs.iter().map(|it| it.name.as_str()).collect();
+    let wanted: BTreeSet<&str> = world
+        .contacts
+        .values()
+        .filter(|it| waiting(&it.customer_id) && it.customer_id != lonely)
+        .map(|it| it.name.as_str())
+        .collect();
+    assert!(names.is_subset(&wanted) && names.len() * 2 > wanted.len(), "{names:?} of {wanted:?}");
+    assert!(told.unsent.get("no_recipient") > silent.unsent.get("no_recipient"), "{:?}", told.unsent);
+    let team = |it: &forecast::Forecast| it.sent.iter().filter(|it| !is_contact(it)).count();
+    assert_eq!(team(&told), team(&silent), "the team is told of the same");
+}
+
+#[test]
 fn one_message_per_person_channel_and_day() {
     let forecast = simulated(200, 30);
     let mut seen = std::collections::HashSet::new();
@@ -67,7 +111,9 @@ fn a_policy_is_the_reminders_section_and_nothing_else() {
         std::fs::write(&path, text).expect("written");
         policy(&path).map_err(|error| format!("{error:#}"))
     };
-    let rules = read("[reminders]\ntime_zone = \"Asia/Tokyo\"\nspread_minutes = 30\n").expect("a policy");
+    let text = "[reminders]\ntime_zone = \"Asia/Tokyo\"\nspread_minutes = 30\nnudge_customer = true\n";
+    let rules = read(text).expect("a policy");
+    assert!(rules.nudge_customer);
     assert_eq!((rules.policy.time_zone.name(), rules.policy.spread_minutes), ("Asia/Tokyo", 30));
     assert!(read("[reminders]\ntime_zon = \"UTC\"\n").expect_err("unknown").contains("time_zon"));
     assert!(read("[reminders]\ntime_zone = \"Mars\"\n").expect_err("no zone").contains("Mars"));

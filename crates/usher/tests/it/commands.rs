@@ -177,3 +177,18 @@ async fn explain_says_what_comes_and_why_nothing_will() -> anyhow::Result<()> {
     assert!(told.contains("next      none: paused"), "{told}");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_template_of_the_operator_s_is_tried_at_start() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let dir = dir.path();
+    let folder = dir.join("templates/email");
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join("customer.txt"), "{{ items[0].phase }} {{ notes }}")?;
+    let set = ["--set", "templates_dir=templates", "--set", "http.listen=127.0.0.1:0"];
+    let output = usher(dir, &[&set[..], &["run"]].concat()).await?;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("templates_dir") && told.contains("email/customer.txt uses notes"), "{told}");
+    Ok(())
+}

@@ -9,6 +9,7 @@ mod metrics;
 mod nats;
 mod preview;
 mod rejected;
+mod retry;
 mod service;
 mod shutdown;
 mod simulate;

@@ -128,7 +128,7 @@ async fn metrics_change_for_a_reason_and_the_documentation_lists_them_all() -> a
     sink.wait_for(1, PATIENCE).await;
     let seen = eventually("the recorded reminder", || async {
         let seen = Scrape::of(&way_out).await?;
-        let sent = seen.value("usher_deliveries_total{channel=\"email\",outcome=\"sent\"}");
+        let sent = seen.value("usher_deliveries_total{kind=\"manual\",channel=\"email\",outcome=\"sent\"}");
         Ok((sent == 1.0).then_some(seen))
     })
     .await?;

@@ -128,6 +128,8 @@ fn records() -> Vec<(&'static str, Value)> {
         ("message_id", nullable(string())),
         ("livemode", boolean()),
         ("planned_at", at()),
+        ("retries", told(integer(), "How often it was put back by hand.")),
+        ("retried_at", nullable(at())),
     ]);
     let upcoming = answer([
         ("slots", json!({"type": "array", "items": answer([("slot", date()), ("due_at", at())])})),
