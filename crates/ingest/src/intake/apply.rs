@@ -151,7 +151,12 @@ async fn ask(store: &Store, mut requests: Vec<Request>, now: DateTime<Utc>, way:
         ];
     }
     if way == Way::Rehearsed {
-        let answers = guarded(store.rehearse(requests.clone(), now)).await.map_err(store_error);
+        let rehearsal = async {
+            let mut rehearsal = store.rehearsal().await?;
+            let answers = rehearsal.apply_all(requests.clone(), now).await;
+            rehearsal.end().await.map(|()| answers)
+        };
+        let answers = guarded(rehearsal).await.and_then(|answers| answers).map_err(store_error);
         return answers.unwrap_or_else(|error| requests.iter().map(|_| Err(error.clone())).collect());
     }
     match guarded(store.apply_all(requests.clone(), now)).await {

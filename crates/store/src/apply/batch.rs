@@ -26,11 +26,11 @@ use super::{
 use crate::{Store, StoreError, db::Tx};
 
 /// Attempts at a batch that loses races; each loser has seen another one win.
-const ATTEMPTS: usize = 5;
+pub(super) const ATTEMPTS: usize = 5;
 
 pub(crate) type Timed = (Request, DateTime<Utc>);
 
-enum Failure {
+pub(super) enum Failure {
     /// Another transaction was faster; the same batch may succeed at once.
     Again(StoreError),
     /// The database or this code failed.
@@ -45,33 +45,23 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// How a transaction ends that went well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    Commit,
-    /// Nothing stays of it: what would become of the requests is all that is wanted.
-    RollBack,
-}
-
 /// Applies the requests; one answer each, in order.
-pub(super) async fn run(store: &Store, requests: Vec<Timed>, end: End) -> Vec<Result<Applied, ApplyError>> {
+pub(super) async fn run(store: &Store, requests: Vec<Timed>) -> Vec<Result<Applied, ApplyError>> {
     let begun = Instant::now();
-    let answers = answers(store, requests, end).await;
-    if end == End::Commit {
-        store.metrics().applied(&answers, begun.elapsed());
-    }
+    let answers = answers(store, requests).await;
+    store.metrics().applied(&answers, begun.elapsed());
     answers
 }
 
-async fn answers(store: &Store, requests: Vec<Timed>, end: End) -> Vec<Result<Applied, ApplyError>> {
+async fn answers(store: &Store, requests: Vec<Timed>) -> Vec<Result<Applied, ApplyError>> {
     let requests: Vec<Timed> =
         requests.into_iter().map(|(request, now)| (request, store.own_instant(now))).collect();
-    match together(store, &requests, end).await {
+    match together(store, &requests).await {
         Ok(answers) => answers,
         Err(error) if requests.len() > 1 && !error.is_away() => {
             let mut answers = Vec::with_capacity(requests.len());
             for request in requests {
-                let alone = together(store, std::slice::from_ref(&request), end).await;
+                let alone = together(store, std::slice::from_ref(&request)).await;
                 answers.extend(alone.unwrap_or_else(|error| vec![Err(refused_by_database(error))]));
             }
             answers
@@ -83,14 +73,10 @@ async fn answers(store: &Store, requests: Vec<Timed>, end: End) -> Vec<Result<Ap
     }
 }
 
-async fn together(
-    store: &Store,
-    requests: &[Timed],
-    end: End,
-) -> Result<Vec<Result<Applied, ApplyError>>, StoreError> {
+async fn together(store: &Store, requests: &[Timed]) -> Result<Vec<Result<Applied, ApplyError>>, StoreError> {
     let mut last = None;
     for _ in 0..ATTEMPTS {
-        match attempt(store, requests, end).await {
+        match attempt(store, requests).await {
             Ok(answers) => {
                 return Ok(answers.into_iter().map(|it| it.map_err(ApplyError::Refused)).collect());
             }
@@ -118,21 +104,14 @@ pub(super) fn refused_by_database(error: StoreError) -> ApplyError {
     }
 }
 
-async fn attempt(
-    store: &Store,
-    requests: &[Timed],
-    end: End,
-) -> Result<Vec<Result<Applied, Refusal>>, Failure> {
+async fn attempt(store: &Store, requests: &[Timed]) -> Result<Vec<Result<Applied, Refusal>>, Failure> {
     let mut numbers = numbers(store, requests).await?;
     let mut tx = store.db().begin().await?;
     let Some(answers) = decide_all(&mut tx, requests, &mut numbers).await? else {
         tx.rollback().await?;
         return Err(Failure::Again(StoreError::Bug("a batch lost every race".into())));
     };
-    match end {
-        End::Commit => tx.commit().await?,
-        End::RollBack => tx.rollback().await?,
-    }
+    tx.commit().await?;
     for ((request, _), left) in requests.iter().zip(numbers) {
         for (kind, number) in left.0 {
             store.counters().put((request.workspace_id, kind), [number]);
@@ -199,19 +178,14 @@ pub(super) async fn decide_all(
 pub(super) struct Numbers(Vec<(Aggregate, i64)>);
 
 impl Numbers {
-    /// The number of the one record that a request may create.
-    pub(super) fn one(kind: Aggregate, number: i64) -> Self {
-        Self(vec![(kind, number)])
-    }
-
     pub(super) fn take(&mut self, kind: Aggregate) -> i64 {
         let place = self.0.iter().position(|(of, _)| *of == kind);
         place.map_or(0, |place| self.0.remove(place).1)
     }
 }
 
-/// What each request may create gets a number, in the places of the requests.
-async fn numbers(store: &Store, requests: &[Timed]) -> Result<Vec<Numbers>, StoreError> {
+/// What the requests may create: the place of the request, where, and what.
+fn creations(requests: &[Timed]) -> Vec<(usize, WorkspaceId, Aggregate)> {
     let mut wanted: Vec<(usize, WorkspaceId, Aggregate)> = Vec::new();
     for (place, (request, _)) in requests.iter().enumerate() {
         let mut want = |kind, count| wanted.extend((0..count).map(|_| (place, request.workspace_id, kind)));
@@ -224,8 +198,27 @@ async fn numbers(store: &Store, requests: &[Timed]) -> Result<Vec<Numbers>, Stor
             command => want(command.aggregate(), usize::from(request.target.is_none())),
         }
     }
+    wanted
+}
+
+/// What each request may create gets a number below zero, which no counter gives: for records that do not stay.
+pub(super) fn numbers_below_zero(requests: &[Timed], last: &mut i64) -> Vec<Numbers> {
     let mut numbers: Vec<Numbers> = requests.iter().map(|_| Numbers::default()).collect();
-    for ((workspace, kind), places) in group(wanted.into_iter(), |(_, workspace, kind)| (*workspace, *kind)) {
+    for (place, _, kind) in creations(requests) {
+        *last -= 1;
+        if let Some(numbers) = numbers.get_mut(place) {
+            numbers.0.push((kind, *last));
+        }
+    }
+    numbers
+}
+
+/// What each request may create gets a number, in the places of the requests.
+async fn numbers(store: &Store, requests: &[Timed]) -> Result<Vec<Numbers>, StoreError> {
+    let mut numbers: Vec<Numbers> = requests.iter().map(|_| Numbers::default()).collect();
+    for ((workspace, kind), places) in
+        group(creations(requests).into_iter(), |(_, workspace, kind)| (*workspace, *kind))
+    {
         let given = store.numbers(workspace, kind, places.len()).await?;
         for ((place, _, _), number) in places.into_iter().zip(given) {
             if let Some(numbers) = numbers.get_mut(place) {

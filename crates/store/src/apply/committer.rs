@@ -33,9 +33,7 @@ impl Committer {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let receiver = Arc::new(Mutex::new(receiver));
         for _ in 0..lanes {
-            let run = |store: Store, requests| async move {
-                batch::run(&store, requests, batch::End::Commit).await
-            };
+            let run = |store: Store, requests| async move { batch::run(&store, requests).await };
             tokio::spawn(lane(Arc::clone(&receiver), run));
         }
         Self(sender)
@@ -97,7 +95,7 @@ mod tests {
         let (sender, receiver) = mpsc::channel(8);
         let run = |store: Store, requests: Vec<Timed>| async move {
             assert!(requests.iter().all(|(request, _)| request.livemode), "a fault");
-            batch::run(&store, requests, batch::End::Commit).await
+            batch::run(&store, requests).await
         };
         tokio::spawn(lane(Arc::new(Mutex::new(receiver)), run));
         let committer = Committer(sender);

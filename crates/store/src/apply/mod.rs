@@ -169,18 +169,7 @@ impl Store {
         requests: Vec<Request>,
         now: DateTime<Utc>,
     ) -> Vec<Result<Applied, ApplyError>> {
-        batch::run(self, requests.into_iter().map(|request| (request, now)).collect(), batch::End::Commit)
-            .await
-    }
-
-    /// What [`Store::apply_all`] would answer. Nothing stays of it but gaps among the numbers of new records.
-    pub async fn rehearse(
-        &self,
-        requests: Vec<Request>,
-        now: DateTime<Utc>,
-    ) -> Vec<Result<Applied, ApplyError>> {
-        batch::run(self, requests.into_iter().map(|request| (request, now)).collect(), batch::End::RollBack)
-            .await
+        batch::run(self, requests.into_iter().map(|request| (request, now)).collect()).await
     }
 }
 

@@ -8,7 +8,7 @@ use usher_lifecycle::Refusal;
 
 use super::{
     Applied, ApplyError, Request,
-    batch::{self, Numbers, Timed},
+    batch::{self, ATTEMPTS, Failure, Timed},
 };
 use crate::{Store, StoreError, db::Tx, db::statements};
 
@@ -35,7 +35,7 @@ impl Store {
 }
 
 impl Rehearsal {
-    /// Does what [`Store::apply_all`] would do, and says what it would say. Not for composites, which need more numbers.
+    /// Does what [`Store::apply_all`] would do, and says what it would say.
     pub async fn apply_all(
         &mut self,
         requests: Vec<Request>,
@@ -70,21 +70,24 @@ impl Rehearsal {
     }
 
     async fn together(&mut self, requests: &[Timed]) -> Result<Vec<Result<Applied, Refusal>>, StoreError> {
-        let numbers = requests.iter().map(|(request, _)| {
-            self.number -= 1;
-            Numbers::one(request.command.aggregate(), self.number)
-        });
-        let mut numbers: Vec<Numbers> = numbers.collect();
-        self.tx.execute(&BEGIN, Vec::new()).await?;
-        let failure = match batch::decide_all(&mut self.tx, requests, &mut numbers).await {
-            Ok(Some(answers)) => {
-                self.tx.execute(&GO_ON, Vec::new()).await?;
-                return Ok(answers);
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            let mut numbers = batch::numbers_below_zero(requests, &mut self.number);
+            self.tx.execute(&BEGIN, Vec::new()).await?;
+            let failure = match batch::decide_all(&mut self.tx, requests, &mut numbers).await {
+                Ok(Some(answers)) => {
+                    self.tx.execute(&GO_ON, Vec::new()).await?;
+                    return Ok(answers);
+                }
+                Ok(None) => Failure::Again(StoreError::Bug("a batch lost every race".into())),
+                Err(error) => Failure::from(error),
+            };
+            self.tx.execute(&UNDO, Vec::new()).await?;
+            match failure {
+                Failure::Again(error) => last = Some(error),
+                Failure::Store(error) => return Err(error),
             }
-            Ok(None) => StoreError::Bug("somebody else changed the same records just now".into()),
-            Err(error) => error,
-        };
-        self.tx.execute(&UNDO, Vec::new()).await?;
-        Err(failure)
+        }
+        Err(last.unwrap_or(StoreError::Closed))
     }
 }

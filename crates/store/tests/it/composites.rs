@@ -19,6 +19,7 @@ contracts!(
     parallel_composites_make_one_customer,
     a_repeat_has_no_second_effect,
     numbers_that_were_not_needed_are_given_later,
+    a_rehearsal_says_the_same_sees_itself_and_leaves_nothing,
 );
 
 fn person(email: &str) -> ContactPatch {
@@ -174,5 +175,39 @@ async fn numbers_that_were_not_needed_are_given_later(bed: Bed) -> anyhow::Resul
     for table in ["customers", "contacts"] {
         assert_eq!(bed.number(&format!("SELECT MAX(display_id) FROM {table}")).await?, 2);
     }
+    Ok(())
+}
+
+/// Composites too, whose parts each take a number.
+async fn a_rehearsal_says_the_same_sees_itself_and_leaves_nothing(bed: Bed) -> anyhow::Result<()> {
+    let request = |key: &'static str| {
+        let contacts = vec![person("ada@x.example"), person("bob@x.example")];
+        bed.request(compose(composite(whole(&[("external_id", key)]), contacts)), None)
+    };
+    let requests = || vec![request("crm-1"), request("crm-2"), request("crm-1")];
+    let before = count(&bed, "events").await?;
+    let mut rehearsal = bed.store.rehearsal().await?;
+    let mut said = Vec::new();
+    for answer in rehearsal.apply_all(requests(), now()).await {
+        let answer = answer?;
+        said.push((answer.outcome, answer.version));
+        let number = serde_json::from_str::<serde_json::Value>(&answer.body)?["display_id"].as_i64();
+        assert!(number.is_some_and(|number| number < 0), "{}", answer.body);
+    }
+    let later = OnboardingPatch { notes: Some(Some("seen".into())), ..OnboardingPatch::default() };
+    let nobody = bed.request(Command::ChangeOnboarding(later), Some("1"));
+    assert!(rehearsal.apply_all(vec![nobody], now()).await[0].is_err(), "no counter was asked");
+    rehearsal.end().await?;
+    assert_eq!(count(&bed, "events").await?, before);
+    assert_eq!((count(&bed, "customers").await?, count(&bed, "contacts").await?), (0, 0));
+
+    let mut done = Vec::new();
+    for answer in bed.store.apply_all(requests(), now()).await {
+        let answer = answer?;
+        done.push((answer.outcome, answer.version));
+    }
+    assert_eq!(done, said);
+    assert_eq!((count(&bed, "customers").await?, count(&bed, "contacts").await?), (2, 4));
+    assert_eq!(bed.number("SELECT MIN(display_id) FROM onboardings").await?, 1, "no number was used up");
     Ok(())
 }
