@@ -169,7 +169,8 @@ impl RejectedFilter {
 }
 
 /// The end of the year 9999, the last instant that both engines order as text.
-const LAST: DateTime<Utc> = DateTime::from_timestamp(253_402_300_799, 0).expect("within chrono's range");
+pub(crate) const LAST: DateTime<Utc> =
+    DateTime::from_timestamp(253_402_300_799, 0).expect("within chrono's range");
 
 /// A refused command that is to be published.
 pub type OutboxRejected = Rejected;

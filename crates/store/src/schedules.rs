@@ -156,6 +156,16 @@ impl Store {
         Ok(situation)
     }
 
+    /// The primary contacts of customers, for whoever asks what would be if their side were written to.
+    pub async fn primary_contacts(
+        &self,
+        customers: impl IntoIterator<Item = &CustomerId>,
+    ) -> Result<HashMap<CustomerId, Contact>, StoreError> {
+        let rows = self.db().all(&PRIMARY_CONTACTS, vec![Arg::texts(customers)]).await?;
+        let contacts = rows.iter().map(records::contact).collect::<Result<Vec<_>, _>>()?;
+        Ok(contacts.into_iter().map(|it| (it.customer_id, it)).collect())
+    }
+
     /// When there is something to do next; it may lie in the past.
     pub async fn next_wake(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
         self.db().first(&NEXT_WAKE, Vec::new()).await?.map_or(Ok(None), |row| row.opt_time("at"))

@@ -16,6 +16,7 @@ use crate::{
     Store,
     db::{Arg, Row, bulks, statements},
     error::StoreError,
+    inbox::LAST,
 };
 
 statements! {
@@ -57,9 +58,6 @@ pub struct UndeliveredFilter<'a> {
     /// Planned before.
     pub until: Option<DateTime<Utc>>,
 }
-
-/// The end of the year 9999, the last instant that both engines order as text.
-const LAST: DateTime<Utc> = DateTime::from_timestamp(253_402_300_799, 0).expect("within chrono's range");
 
 impl Store {
     /// The oldest of those that are chosen; with `after` the ones behind it.

@@ -142,6 +142,13 @@ fn for_people(answer: &Value) -> anyhow::Result<()> {
         let (slot, status, to) = (words(&row["slot"]), words(&row["status"]), words(&row["recipient"]));
         let when = row["sent_at"].as_str().map(|at| format!(" at {at}")).unwrap_or_default();
         output::line(&format!("{slot:<10}  {status}{because}{when}, to {to} by {}", words(&row["channel"])))?;
+        if let Some(retries) = row["retries"].as_i64().filter(|retries| *retries > 0) {
+            let times = if retries == 1 { "once".to_owned() } else { format!("{retries} times") };
+            output::line(&format!(
+                "            put back by hand {times}, last at {}",
+                words(&row["retried_at"])
+            ))?;
+        }
         for error in row["errors"].as_array().into_iter().flatten() {
             output::line(&format!(
                 "            {}: {} {}",

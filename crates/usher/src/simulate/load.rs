@@ -49,6 +49,16 @@ pub(super) async fn from_store(
 ) -> anyhow::Result<World> {
     let (store, workspace) = commands::workspace(config, &flags.scope.within).await?;
     let livemode = !flags.scope.test;
+    let own = workspace.rules;
+    let asks = own.nudge_customer;
+    let rules = rules.map_or(own.clone(), |given| Rules {
+        policy: given.policy,
+        nudge_customer: given.nudge_customer || own.nudge_customer,
+        ops_email: given.ops_email.or(own.ops_email),
+        ops_slack_channel: given.ops_slack_channel.or(own.ops_slack_channel),
+        phase_owners: own.phase_owners,
+        ..given
+    });
     let mut world = World::default();
     let mut page = Page { limit: PAGE, cursor: None };
     let mut seen: BTreeSet<OnboardingId> = BTreeSet::new();
@@ -57,6 +67,10 @@ pub(super) async fn from_store(
         let ids: Vec<OnboardingId> =
             listed.data.iter().map(|it| it.id).filter(|id| seen.insert(*id)).collect();
         let situation = store.situation(&ids, &[]).await?;
+        // Which the store looks up by itself only where the workspace has customers told.
+        if rules.nudge_customer && !asks {
+            world.contacts.extend(store.primary_contacts(situation.customers.keys()).await?);
+        }
         world.customers.extend(situation.customers);
         world.users.extend(situation.users);
         world.contacts.extend(situation.contacts);
@@ -70,15 +84,6 @@ pub(super) async fn from_store(
     store.close().await;
     // Test records send nothing; what live ones would send is the question.
     world.onboardings.iter_mut().for_each(|it| it.livemode = true);
-    let own = workspace.rules;
-    let rules = rules.map_or(own.clone(), |given| Rules {
-        policy: given.policy,
-        ops_email: given.ops_email.or(own.ops_email),
-        ops_slack_channel: given.ops_slack_channel.or(own.ops_slack_channel),
-        phase_owners: own.phase_owners,
-        nudge_customer: given.nudge_customer || own.nudge_customer,
-        ..given
-    });
     world.rules.insert(workspace.id, rules);
     Ok(world)
 }

@@ -108,6 +108,8 @@ async fn what_a_mail_server_refused_is_explained_and_put_back() -> anyhow::Resul
     assert_eq!((&sent["retries"], &sent["attempts"]), (&json!(1), &json!(2)));
     let mailed = sink.messages().into_iter().filter(|it| it.recipients == ["bea@customer.example"]).count();
     assert_eq!(mailed, 1);
+    let (_, told, _) = run(&["explain", "1"]).await?;
+    assert!(told.contains("put back by hand once, last at 2026-03-03T09:"), "{told}");
     service.terminate()?;
     assert_eq!(service.wait_exit(PATIENCE).await?.0, 0);
     Ok(())

@@ -66,3 +66,30 @@ async fn from_the_store_what_preview_says_is_what_would_be_sent_and_nothing_is_w
     assert_eq!(ledger["ledger"].as_array().map(Vec::len), Some(0));
     Ok(())
 }
+
+#[tokio::test]
+async fn a_policy_that_has_customers_told_is_tried_with_the_contacts_of_the_store() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let dir = dir.path();
+    json(dir, &["workspace", "create", "acme", "--json"]).await?;
+    let files = [
+        ("customers.csv", "external_id,name\ncrm-1,Initech\ncrm-2,Umbrella\n"),
+        ("contacts.csv", "external_id,customer_external_id,name,email\nc-1,crm-1,Bea,bea@customer.example\n"),
+        ("onboardings.csv", "external_id,customer_external_id,state\no-1,crm-1,waiting\no-2,crm-2,waiting\n"),
+    ];
+    for (name, text) in files {
+        std::fs::write(dir.join(name), text)?;
+        json(dir, &["import", name, "--json"]).await?;
+    }
+    std::fs::write(
+        dir.join("policy.toml"),
+        "[reminders]\nnudge_customer = true\nops_email = \"ops@example.com\"\n",
+    )?;
+    let simulate = ["simulate", "--days", "14", "--from-store", "--policy", "policy.toml", "--json"];
+    let forecast = json(dir, &simulate).await?;
+    let people: Vec<_> = forecast["people"].as_array().into_iter().flatten().map(|it| &it["name"]).collect();
+    assert!(people.contains(&&serde_json::json!("Bea")) && people.len() == 2, "{forecast}");
+    let days = forecast["people"][0]["messages"].as_i64().unwrap_or_default();
+    assert!(days >= 9 && forecast["unsent"] == serde_json::json!({"no_recipient": days}), "{forecast}");
+    Ok(())
+}
