@@ -78,7 +78,7 @@ impl Store {
             Arg::text(filter.channel.map_or("", Channel::as_str)),
             Arg::text(filter.kind.map_or("", Kind::as_str)),
             Arg::text(filter.reason.unwrap_or_default()),
-            Arg::text(filter.onboarding.map(|id| id.to_text()).unwrap_or_default()),
+            Arg::text(filter.onboarding.map(OnboardingId::to_text).unwrap_or_default()),
             Arg::time(at),
             Arg::text(id),
             Arg::int(limit.into()),

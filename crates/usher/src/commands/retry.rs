@@ -18,7 +18,7 @@ pub(super) async fn execute(config: &Config, which: &Retry, json: bool) -> anyho
         "nothing is chosen; give ids, a filter, or --all for everything that failed or is ambiguous"
     );
     let (store, workspace) = workspace(config, &which.within).await?;
-    let mut run = Run { config, dry_run: which.dry_run, rows: Vec::new(), refused: 0 };
+    let mut run = Retries { config, dry_run: which.dry_run, rows: Vec::new(), refused: 0 };
     let end = if which.ids.is_empty() {
         run.chosen(&store, &workspace, which).await
     } else {
@@ -34,14 +34,14 @@ pub(super) async fn execute(config: &Config, which: &Retry, json: bool) -> anyho
 }
 
 /// One call and what became of the deliveries.
-struct Run<'a> {
+struct Retries<'a> {
     config: &'a Config,
     dry_run: bool,
     rows: Vec<Value>,
     refused: usize,
 }
 
-impl Run<'_> {
+impl Retries<'_> {
     async fn named(&mut self, store: &Store, workspace: &Workspace, ids: &[String]) -> anyhow::Result<()> {
         let found = store.deliveries(workspace.id, ids).await?;
         let missing = ids.iter().find(|id| found.iter().all(|it| it.id.to_text() != **id));
