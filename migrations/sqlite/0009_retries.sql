@@ -4,3 +4,5 @@ ALTER TABLE deliveries ADD COLUMN retries integer NOT NULL DEFAULT 0;
 ALTER TABLE deliveries ADD COLUMN retried_at text;
 ALTER TABLE deliveries ADD COLUMN forgiven integer NOT NULL DEFAULT 0;
 CREATE INDEX deliveries_undelivered ON deliveries (workspace_id, planned_at, id) WHERE status IN ('failed', 'ambiguous');
+-- What travelled in one message of unknown fate is put back together.
+CREATE INDEX deliveries_ambiguous ON deliveries (message_id) WHERE status = 'ambiguous';

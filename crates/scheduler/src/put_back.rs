@@ -2,7 +2,8 @@
 //!
 //! Laws: nothing is put back that was sent, is still to be sent, or was skipped; nor what the check before sending would
 //! not send. It is the same delivery, so nobody gets a slot twice by one channel; one whose message may have arrived
-//! keeps that message's id. Before it is sent it is checked once more, like any other.
+//! keeps that message's id, and what travelled with it goes with it again: another message with that id might be taken for
+//! the same one. Before it is sent it is checked once more, like any other.
 
 use chrono::{DateTime, Utc};
 use usher_lifecycle::reminder::{Configured, Reason, Verdict};
@@ -20,19 +21,22 @@ pub enum PutBack {
     Refused(String),
 }
 
-/// Puts back what can be of these deliveries, or with `dry_run` only says what would be; what becomes of each, in their
-/// order. `configured` are the channels of the process that sends.
+/// Puts back what can be of these deliveries and of those that travelled in the same ambiguous messages, or with `dry_run` only
+/// says what would be; what becomes of each, the given ones first. `configured` are the channels of the process that sends.
 ///
 /// # Errors
 /// When the store is away; then none of them is put back.
 pub async fn put_back(
     store: &Store,
     configured: Configured,
-    deliveries: &[Delivery],
+    chosen: &[Delivery],
     dry_run: bool,
     now: DateTime<Utc>,
-) -> Result<Vec<PutBack>, StoreError> {
-    let situation = around(store, deliveries).await?;
+) -> Result<Vec<(Delivery, PutBack)>, StoreError> {
+    let mut deliveries = chosen.to_vec();
+    let companions = store.companions(chosen).await?;
+    deliveries.extend(companions.into_iter().filter(|it| chosen.iter().all(|given| given.id != it.id)));
+    let situation = around(store, &deliveries).await?;
     let judge = |delivery: &Delivery| {
         match delivery.status {
             Status::Failed | Status::Ambiguous => {}
@@ -51,7 +55,7 @@ pub async fn put_back(
     };
     let mut found: Vec<PutBack> = deliveries.iter().map(judge).collect();
     if dry_run {
-        return Ok(found);
+        return Ok(deliveries.into_iter().zip(found).collect());
     }
     let wanted = deliveries.iter().zip(&found).filter_map(|(delivery, it)| match it {
         PutBack::Done(at) => Some((delivery, *at)),
@@ -64,5 +68,5 @@ pub async fn put_back(
             *it = PutBack::Refused(Status::Pending.as_str().to_owned());
         }
     }
-    Ok(found)
+    Ok(deliveries.into_iter().zip(found).collect())
 }

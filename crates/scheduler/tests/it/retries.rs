@@ -19,6 +19,7 @@ stories!(
     what_is_superseded_or_not_wanted_any_more_is_refused,
     what_nobody_was_to_get_is_refused,
     an_ambiguous_one_is_repeated_with_the_same_message_id,
+    what_travelled_with_an_ambiguous_one_is_put_back_with_it,
     a_late_one_waits_for_the_hours_of_the_workspace,
     what_is_put_back_and_not_wanted_when_it_is_sent_ends_with_an_event_of_its_own,
     those_of_one_person_travel_together_again,
@@ -50,7 +51,8 @@ async fn failed(rig: &Rig) -> (OnboardingId, UserId, Scheduler) {
 
 impl Rig {
     async fn put_back(&self, deliveries: &[Delivery]) -> Vec<PutBack> {
-        put_back(&self.store, self.scheduler().configured(), deliveries, false, self.now()).await.unwrap()
+        let done = put_back(&self.store, self.scheduler().configured(), deliveries, false, self.now()).await;
+        done.unwrap().into_iter().map(|(_, it)| it).collect()
     }
 
     /// Puts the rows of an onboarding back, all of them.
@@ -100,7 +102,7 @@ async fn a_dry_run_says_the_same_and_changes_nothing(rig: Rig) {
     let configured = rig.scheduler().configured();
     let said = put_back(&rig.store, configured, &before, true, rig.now()).await.unwrap();
     assert_eq!(rig.ledger(onboarding).await, before);
-    assert_eq!(rig.put_back(&before).await, said);
+    assert_eq!(rig.put_back(&before).await, said.into_iter().map(|(_, it)| it).collect::<Vec<_>>());
     assert_ne!(rig.ledger(onboarding).await, before);
 }
 
@@ -164,6 +166,43 @@ async fn an_ambiguous_one_is_repeated_with_the_same_message_id(mut rig: Rig) {
     rig.pass(&scheduler).await;
     let story = rig.story(onboarding).await;
     assert_eq!(story, ["email ada ambiguous ambiguous", "email ada sent -"]);
+}
+
+async fn what_travelled_with_an_ambiguous_one_is_put_back_with_it(mut rig: Rig) {
+    rig.rules(Rules { ambiguous: Ambiguous::Hold, ..Rules::default() }).await;
+    let ada = rig.user("ada").await;
+    let mut all = Vec::new();
+    for name in ["Acme", "Bolt", "Crux"] {
+        all.push(rig.onboarding(name, &[(Role::Csm, ada)]).await);
+    }
+    let scheduler = rig.scheduler();
+    rig.sink.next(1, Behaviour::DropAfterData);
+    rig.pass_at(&scheduler, NINE).await;
+    // Crux is on hold by now; somebody else's failure is none of it.
+    rig.patch(all[2], OnboardingPatch { state: Some(State::Paused), ..OnboardingPatch::default() }).await;
+    rig.sink.next(1, refusal());
+    let eve = rig.user("eve").await;
+    rig.set("2026-03-03T08:59:00Z");
+    let other = rig.onboarding("Dune", &[(Role::Csm, eve)]).await;
+    rig.pass_at(&scheduler, NINE).await;
+    assert_eq!(rig.story(other).await, ["email eve failed 550"]);
+    rig.set(TEN);
+    let chosen = rig.ledger(all[0]).await;
+    let done = put_back(&rig.store, scheduler.configured(), &chosen, false, rig.now()).await.unwrap();
+    let mut done: Vec<_> = done
+        .into_iter()
+        .map(|(row, it)| (all.iter().position(|one| *one == row.onboarding_id), it))
+        .collect();
+    done.sort_by_key(|(place, _)| *place);
+    let again = PutBack::Done(at(TEN));
+    assert_eq!(done, [(Some(0), again.clone()), (Some(1), again), (Some(2), refused("paused"))]);
+    rig.pass(&scheduler).await;
+    let (ids, messages) = (rig.message_ids(), rig.sink.messages());
+    assert_eq!((ids.len(), &ids[0]), (2, &ids[1]));
+    let text = messages[1].mail().body("text/plain").unwrap().to_owned();
+    assert!(text.contains("Acme") && text.contains("Bolt") && !text.contains("Crux"), "{text}");
+    assert_eq!(rig.story(all[2]).await, ["email ada ambiguous ambiguous"]);
+    assert_eq!(rig.story(other).await, ["email eve failed 550"]);
 }
 
 async fn a_late_one_waits_for_the_hours_of_the_workspace(rig: Rig) {

@@ -27,6 +27,8 @@ statements! {
                 AND (planned_at, id) > ($9, $10) ORDER BY planned_at, id LIMIT $11");
     NAMED = concat!("SELECT ", delivery_columns!(), " FROM deliveries WHERE id {in:$2} AND workspace_id = $1
               ORDER BY planned_at, id");
+    COMPANIONS = concat!("SELECT ", delivery_columns!(), " FROM deliveries
+              WHERE message_id {in:$1} AND status = 'ambiguous' ORDER BY planned_at, id");
 }
 
 bulks! {
@@ -93,6 +95,16 @@ impl Store {
         ids: &[String],
     ) -> Result<Vec<Delivery>, StoreError> {
         self.db().all(&NAMED, vec![Arg::id(workspace), Arg::texts(ids)]).await?.iter().map(read).collect()
+    }
+
+    /// The ambiguous ones that travelled with ambiguous ones among these, themselves included.
+    pub async fn companions(&self, deliveries: &[Delivery]) -> Result<Vec<Delivery>, StoreError> {
+        let ambiguous = deliveries.iter().filter(|it| it.status == Status::Ambiguous);
+        let messages: HashSet<&String> = ambiguous.filter_map(|it| it.message_id.as_ref()).collect();
+        if messages.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.db().all(&COMPANIONS, vec![Arg::texts(messages)]).await?.iter().map(read).collect()
     }
 
     /// Makes them pending again, each from its instant on; the ids of those that were still as they are here.

@@ -30,9 +30,9 @@ pub(crate) enum Reminders {
     /// Puts deliveries back that failed, or of which nobody knows whether they arrived; without ids or filters nothing is
     /// chosen
     ///
-    /// It is the same delivery: whoever has it already gets nothing. What was sent, skipped or superseded, or is not wanted
-    /// any more, is refused, and the answer says why. An email that may have arrived is repeated with the same Message-ID.
-    /// Late reminders wait for the hours of the workspace. Exits with 1 when one that was named by its id is refused.
+    /// It is the same delivery, so that nobody gets a slot twice. What was sent, skipped or superseded, or is not wanted any
+    /// more, is refused, and the answer says why. An email that may have arrived is repeated with the same Message-ID and
+    /// all that was in it. Late reminders wait for the hours of the workspace. Exits with 1 when one that was named by its id is refused.
     Retry(Retry),
 }
 

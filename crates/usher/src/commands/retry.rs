@@ -1,8 +1,11 @@
 //! `usher reminders retry`: deliveries that did not certainly arrive are put back, and a running scheduler sends them.
 
+use std::collections::HashSet;
+
 use anyhow::Context as _;
 use chrono::SubsecRound as _;
 use serde_json::{Value, json};
+use usher_lifecycle::ReminderId;
 use usher_scheduler::{PutBack, put_back};
 use usher_store::{Delivery, Ref, Store, UndeliveredFilter, Workspace};
 
@@ -18,7 +21,8 @@ pub(super) async fn execute(config: &Config, which: &Retry, json: bool) -> anyho
         "nothing is chosen; give ids, a filter, or --all for everything that failed or is ambiguous"
     );
     let (store, workspace) = workspace(config, &which.within).await?;
-    let mut run = Retries { config, dry_run: which.dry_run, rows: Vec::new(), refused: 0 };
+    let mut run =
+        Retries { config, dry_run: which.dry_run, seen: HashSet::new(), rows: Vec::new(), refused: 0 };
     let end = if which.ids.is_empty() {
         run.chosen(&store, &workspace, which).await
     } else {
@@ -37,6 +41,7 @@ pub(super) async fn execute(config: &Config, which: &Retry, json: bool) -> anyho
 struct Retries<'a> {
     config: &'a Config,
     dry_run: bool,
+    seen: HashSet<ReminderId>,
     rows: Vec<Value>,
     refused: usize,
 }
@@ -84,14 +89,18 @@ impl Retries<'_> {
 
     async fn batch(&mut self, store: &Store, deliveries: &[Delivery]) -> anyhow::Result<()> {
         let configured = messages::configured(self.config);
-        let results = put_back(store, configured, deliveries, self.dry_run, store::now()).await;
+        // What a companion of an earlier one was has been told already.
+        let deliveries: Vec<Delivery> =
+            deliveries.iter().filter(|it| !self.seen.contains(&it.id)).cloned().collect();
+        let results = put_back(store, configured, &deliveries, self.dry_run, store::now()).await;
         let results = results.with_context(|| {
             format!(
                 "the store failed after {} deliveries, and the same call goes on from there",
                 self.rows.len()
             )
         })?;
-        for (delivery, result) in deliveries.iter().zip(results) {
+        for (delivery, result) in results {
+            self.seen.insert(delivery.id);
             let (outcome, reason, send_at) = match result {
                 PutBack::Done(at) => ("put_back", None, Some(at.trunc_subsecs(6))),
                 PutBack::Refused(reason) => ("refused", Some(reason), None),
