@@ -9,7 +9,7 @@ use alloc::{
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
-use super::{Book, Decision, Record, RemindNow, changed_fields, create::not_in_future, template};
+use super::{Book, Decision, Record, RemindNow, changed_fields, create::not_in_future, moment, template};
 use crate::{
     command::{OnboardingPatch, Snooze},
     event::{Event, EventKind},
@@ -32,6 +32,7 @@ pub(super) fn onboarding(
     book: Book<'_>,
     now: DateTime<Utc>,
 ) -> Result<Decision, Refusal> {
+    let at = moment(before.updated_at, now);
     let mut after = before.clone();
     plain_fields(&mut after, patch, book, now)?;
     let reason = patch.reason.as_deref();
@@ -39,7 +40,7 @@ pub(super) fn onboarding(
     let mut state = wanted_state(&before, patch)?;
     let mut state_reason = reason;
     if let Some(phase) = patch.phase {
-        enter_phase(&mut after, phase, now);
+        enter_phase(&mut after, phase, at);
     }
     let too_many = shifted && after.phase == before.phase && after.hidden.target_shifts == SHIFTS_TO_RISK;
     if too_many && state.is_none() && before.state == State::Active && !before.phase.is_terminal() {
@@ -47,7 +48,7 @@ pub(super) fn onboarding(
         state_reason = Some("target_shifted");
     }
     if let Some(state) = state {
-        enter_state(&mut after, state, now);
+        enter_state(&mut after, state, at);
     }
     let moved = before.phase.move_to(after.phase);
     let restated = before.state != after.state;
@@ -56,7 +57,7 @@ pub(super) fn onboarding(
     }
     needs_reason(book.rules.require_reason, moved, restated, state_reason)?;
 
-    let events = events(&before, &after, moved, shifted, reason, state_reason, now);
+    let events = events(&before, &after, moved, shifted, reason, state_reason, at);
     Ok(finish(before, after, events, book, now))
 }
 
@@ -141,30 +142,30 @@ fn wanted_state(before: &Onboarding, patch: &OnboardingPatch) -> Result<Option<S
     }
 }
 
-fn enter_phase(after: &mut Onboarding, phase: Phase, now: DateTime<Utc>) {
+fn enter_phase(after: &mut Onboarding, phase: Phase, at: DateTime<Utc>) {
     if after.phase == phase {
         return;
     }
     after.phase = phase;
-    after.hidden.phase_entered_at = now;
+    after.hidden.phase_entered_at = at;
     after.hidden.idle_seconds = 0;
-    after.hidden.idle_since = after.hidden.idle_since.map(|_| now);
+    after.hidden.idle_since = after.hidden.idle_since.map(|_| at);
     after.hidden.target_shifts = 0;
     if phase.is_terminal() {
-        after.completed_at = Some(now);
+        after.completed_at = Some(at);
     }
 }
 
-fn enter_state(after: &mut Onboarding, state: State, now: DateTime<Utc>) {
+fn enter_state(after: &mut Onboarding, state: State, at: DateTime<Utc>) {
     if after.state == state {
         return;
     }
-    after.waiting_since = (state == State::Waiting).then_some(now);
+    after.waiting_since = (state == State::Waiting).then_some(at);
     match (after.hidden.idle_since, state.is_idle()) {
-        (None, true) => after.hidden.idle_since = Some(now),
+        (None, true) => after.hidden.idle_since = Some(at),
         (Some(since), false) => {
             after.hidden.idle_seconds =
-                after.hidden.idle_seconds.saturating_add((now - since).num_seconds().max(0));
+                after.hidden.idle_seconds.saturating_add((at - since).num_seconds().max(0));
             after.hidden.idle_since = None;
         }
         (Some(_), true) | (None, false) => {}
@@ -208,7 +209,7 @@ fn events(
     shifted: bool,
     reason: Option<&str>,
     state_reason: Option<&str>,
-    now: DateTime<Utc>,
+    at: DateTime<Utc>,
 ) -> Vec<Event> {
     let mut events = Vec::new();
     let object = |it: &Onboarding| wire::value(&wire::OnboardingObject::from(it));
@@ -229,8 +230,8 @@ fn events(
         events.push(Event { kind: EventKind::OnboardingUpdated, previous: Some(changed), extra });
     }
     if let Some(moved) = moved {
-        let wall = (now - before.hidden.phase_entered_at).num_seconds().max(0);
-        let open = before.hidden.idle_since.map_or(0, |since| (now - since).num_seconds().max(0));
+        let wall = (at - before.hidden.phase_entered_at).num_seconds().max(0);
+        let open = before.hidden.idle_since.map_or(0, |since| (at - since).num_seconds().max(0));
         let extra = fields([
             ("move", json!(moved.as_str())),
             ("reason", json!(reason)),
@@ -286,7 +287,7 @@ fn finish(
         return Decision::plain(Record::Onboarding(before), events);
     }
     after.version = before.version + 1;
-    after.updated_at = now;
+    after.updated_at = moment(before.updated_at, now);
     let schedule = if concerns_reminders(&before, &after) {
         let customer = book.references.customer.map(|(_, status)| status);
         schedule::after_change(book.rules, &before, &mut after, customer, now)

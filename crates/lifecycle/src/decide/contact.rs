@@ -9,7 +9,7 @@ use alloc::{string::ToString, vec, vec::Vec};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, json};
 
-use super::{Also, Book, Decision, Record, changed_fields};
+use super::{Also, Book, Decision, Record, changed_fields, moment};
 use crate::{
     command::{ContactPatch, CreateContact},
     customer::Contact,
@@ -63,7 +63,7 @@ pub(super) fn change(before: Contact, patch: &ContactPatch, book: Book<'_>, now:
         return Decision::plain(Record::Contact(before), Vec::new());
     }
     after.version += 1;
-    after.updated_at = now;
+    after.updated_at = moment(before.updated_at, now);
     let event = Event { kind: EventKind::ContactUpdated, previous: Some(changed), extra: Map::new() };
     Decision { also, ..Decision::plain(Record::Contact(after), vec![event]) }
 }
@@ -72,8 +72,8 @@ pub(super) fn remove(mut it: Contact, book: Book<'_>, now: DateTime<Utc>) -> Dec
     if it.deleted_at.is_some() {
         return Decision::plain(Record::Contact(it), Vec::new());
     }
-    it.deleted_at = Some(now);
-    it.updated_at = now;
+    it.updated_at = moment(it.updated_at, now);
+    it.deleted_at = Some(it.updated_at);
     it.version += 1;
     let also = settle(&mut it, book, now);
     let events = vec![Event::plain(EventKind::ContactDeleted)];
@@ -125,7 +125,7 @@ fn told(mut it: Contact, is_primary: bool, now: DateTime<Utc>) -> Also {
     let previous = Map::from_iter([("is_primary".to_string(), json!(it.is_primary))]);
     it.is_primary = is_primary;
     it.version += 1;
-    it.updated_at = now;
+    it.updated_at = moment(it.updated_at, now);
     let event = Event { kind: EventKind::ContactUpdated, previous: Some(previous), extra: Map::new() };
     Also { record: Record::Contact(it), event }
 }

@@ -5,7 +5,7 @@ use alloc::{string::String, vec, vec::Vec};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::{Book, Decision, Record, changed_fields};
+use super::{Book, Decision, Record, changed_fields, moment};
 use crate::{
     command::{CreateCustomer, CustomerPatch},
     customer::{Customer, CustomerFields},
@@ -44,7 +44,7 @@ pub(super) fn change(before: Customer, patch: &CustomerPatch, now: DateTime<Utc>
         return Decision::plain(Record::Customer(before), Vec::new());
     }
     after.version += 1;
-    after.updated_at = now;
+    after.updated_at = moment(before.updated_at, now);
     Decision::plain(
         Record::Customer(after),
         vec![Event { kind: EventKind::CustomerUpdated, previous: Some(changed), extra: Map::new() }],

@@ -1,7 +1,8 @@
 //! The decision: what a command means for a record, as the rules of the workspace have it.
 //!
 //! Laws, held by the property tests: a refused command changes nothing; the version grows by exactly one per effective
-//! change; a command without an effective change writes nothing; `completed` absorbs; `waiting` <=> `waiting_since`.
+//! change, and `updated_at` with it whatever the clock says; a command without an effective change writes nothing;
+//! `completed` absorbs; `waiting` <=> `waiting_since`.
 
 mod change;
 mod contact;
@@ -14,7 +15,7 @@ mod workspace;
 
 use alloc::{string::String, vec::Vec};
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -256,6 +257,18 @@ impl Record {
         }
     }
 
+    /// When it was last changed; its latest events happened then.
+    pub const fn updated_at(&self) -> DateTime<Utc> {
+        match self {
+            Self::Onboarding(it) => it.updated_at,
+            Self::Customer(it) => it.updated_at,
+            Self::User(it) => it.updated_at,
+            Self::Contact(it) => it.updated_at,
+            Self::Template(it) => it.updated_at,
+            Self::Workspace(it) => it.updated_at,
+        }
+    }
+
     /// Its version.
     pub const fn version(&self) -> i64 {
         match self {
@@ -267,6 +280,13 @@ impl Record {
             Self::Workspace(it) => it.version,
         }
     }
+}
+
+/// When a change happens to a record that was last changed at `last`: at `now`, but never before or with that change.
+/// Processes take `now` before they wait for the record, and may get it in another order; the times of a record's
+/// versions and events still grow with the version. What is asked of the calendar goes by `now` itself.
+fn moment(last: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
+    last.checked_add_signed(TimeDelta::microseconds(1)).map_or(now, |after| after.max(now))
 }
 
 /// The fields whose values differ between two objects, with the values before; bookkeeping fields left out.

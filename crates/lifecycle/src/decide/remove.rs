@@ -4,7 +4,7 @@ use alloc::{vec, vec::Vec};
 
 use chrono::{DateTime, Utc};
 
-use super::{Book, Decision, Record};
+use super::{Book, Decision, Record, moment};
 use crate::{
     customer::Customer,
     event::{Event, EventKind},
@@ -17,8 +17,8 @@ pub(super) fn onboarding(mut it: Onboarding, book: Book<'_>, now: DateTime<Utc>)
     if it.hidden.deleted_at.is_some() {
         return Decision::plain(Record::Onboarding(it), Vec::new());
     }
-    it.hidden.deleted_at = Some(now);
-    it.updated_at = now;
+    it.updated_at = moment(it.updated_at, now);
+    it.hidden.deleted_at = Some(it.updated_at);
     it.version += 1;
     let customer = book.references.customer.map(|(_, status)| status);
     let schedule = schedule::reschedule(book.rules, &mut it, customer, now);
@@ -34,8 +34,8 @@ pub(super) fn onboarding(mut it: Onboarding, book: Book<'_>, now: DateTime<Utc>)
 pub(super) fn customer(mut it: Customer, now: DateTime<Utc>) -> Decision {
     let mut events = Vec::new();
     if it.deleted_at.is_none() {
-        it.deleted_at = Some(now);
-        it.updated_at = now;
+        it.updated_at = moment(it.updated_at, now);
+        it.deleted_at = Some(it.updated_at);
         it.version += 1;
         events.push(Event::plain(EventKind::CustomerDeleted));
     }
@@ -45,9 +45,9 @@ pub(super) fn customer(mut it: Customer, now: DateTime<Utc>) -> Decision {
 pub(super) fn user(mut it: User, now: DateTime<Utc>) -> Decision {
     let mut events = Vec::new();
     if it.deleted_at.is_none() {
-        it.deleted_at = Some(now);
+        it.updated_at = moment(it.updated_at, now);
+        it.deleted_at = Some(it.updated_at);
         it.active = false;
-        it.updated_at = now;
         it.version += 1;
         events.push(Event::plain(EventKind::UserDeleted));
     }

@@ -5,7 +5,7 @@ use alloc::{format, vec, vec::Vec};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Map;
 
-use super::{Book, Decision, Record, changed_fields};
+use super::{Book, Decision, Record, changed_fields, moment};
 use crate::{
     command::{CreateTemplate, TemplatePatch},
     event::{Event, EventKind},
@@ -52,7 +52,7 @@ pub(super) fn change(
         return Ok(Decision::plain(Record::Template(before), Vec::new()));
     }
     after.version += 1;
-    after.updated_at = now;
+    after.updated_at = moment(before.updated_at, now);
     let event = Event { kind: EventKind::TemplateUpdated, previous: Some(changed), extra: Map::new() };
     Ok(Decision::plain(Record::Template(after), vec![event]))
 }
@@ -60,8 +60,8 @@ pub(super) fn change(
 pub(super) fn remove(mut it: Template, now: DateTime<Utc>) -> Decision {
     let mut events = Vec::new();
     if it.deleted_at.is_none() {
-        it.deleted_at = Some(now);
-        it.updated_at = now;
+        it.updated_at = moment(it.updated_at, now);
+        it.deleted_at = Some(it.updated_at);
         it.version += 1;
         events.push(Event::plain(EventKind::TemplateDeleted));
     }

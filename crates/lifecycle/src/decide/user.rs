@@ -5,7 +5,7 @@ use alloc::{vec, vec::Vec};
 use chrono::{DateTime, Utc};
 use serde_json::Map;
 
-use super::{Book, Decision, Record, changed_fields};
+use super::{Book, Decision, Record, changed_fields, moment};
 use crate::{
     command::{CreateUser, UserPatch},
     event::{Event, EventKind},
@@ -50,7 +50,7 @@ pub(super) fn change(before: User, patch: &UserPatch, now: DateTime<Utc>) -> Dec
         return Decision::plain(Record::User(before), Vec::new());
     }
     after.version += 1;
-    after.updated_at = now;
+    after.updated_at = moment(before.updated_at, now);
     Decision::plain(
         Record::User(after),
         vec![Event { kind: EventKind::UserUpdated, previous: Some(changed), extra: Map::new() }],

@@ -5,7 +5,7 @@ use alloc::{format, vec, vec::Vec};
 use chrono::{DateTime, Utc};
 use serde_json::Map;
 
-use super::{Decision, Record, changed_fields};
+use super::{Decision, Record, changed_fields, moment};
 use crate::{
     command::{PolicyPatch, WorkspacePatch},
     event::{Event, EventKind},
@@ -29,7 +29,7 @@ pub(super) fn change(
         return Ok(Decision::plain(Record::Workspace(before), Vec::new()));
     }
     after.version += 1;
-    after.updated_at = now;
+    after.updated_at = moment(before.updated_at, now);
     let event = Event { kind: EventKind::WorkspaceUpdated, previous: Some(changed), extra: Map::new() };
     Ok(Decision::plain(Record::Workspace(after), vec![event]))
 }

@@ -1,6 +1,6 @@
 //! The laws, over whole lives.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 use usher_lifecycle::{
@@ -14,7 +14,7 @@ use usher_lifecycle::{
 };
 
 use crate::{
-    monday, nothing, references,
+    create, monday, nothing, references,
     world::{Happening, covers, creates, lives, pending, plan, rules},
 };
 
@@ -67,7 +67,8 @@ fn version_counts_effects(before: &Onboarding, after: &Onboarding, decision: &De
         assert_eq!(after, before);
         assert_eq!(decision.schedule, Schedule::Keep);
     } else {
-        assert_eq!((after.version, after.updated_at), (before.version + 1, now));
+        let later = now.max(before.updated_at + TimeDelta::microseconds(1));
+        assert_eq!((after.version, after.updated_at), (before.version + 1, later));
     }
     let fixed =
         |it: &Onboarding| (it.id, it.workspace_id, it.livemode, it.display_id, it.customer_id, it.created_at);
@@ -248,5 +249,35 @@ proptest! {
             step(&mut lived, &rules, &happening, now);
         }
         replay(&lived.log, &lived.it);
+    }
+
+    /// Processes get the record in another order than they took their instants. Its own times follow the version all
+    /// the same; its reminders go by the instants as they came.
+    #[test]
+    fn times_grow_with_the_version_whatever_the_clocks_say(
+        rules in rules(), made in creates(), life in lives(), skews in prop::collection::vec(-7_200..7_200_i64, 40),
+    ) {
+        let (references, clock) = (references(), monday() + TimeDelta::days(1));
+        let mut it = create(made, monday());
+        for ((_, happening), skew) in life.iter().zip(skews) {
+            let Happening::Command(command) = happening else { continue };
+            let now = clock + TimeDelta::seconds(skew);
+            let asked = |it: &Onboarding| {
+                let current = Current::Record(Record::Onboarding(it.clone()));
+                decide(current, command, Book { rules: &rules, references: &references }, now).ok()
+            };
+            // As if its last change had been long ago.
+            let unhurried = asked(&Onboarding { updated_at: monday(), ..it.clone() });
+            let Some(decision) = asked(&it) else { continue };
+            let Record::Onboarding(after) = &decision.record else { panic!("{:?}", decision.record) };
+            if !decision.events.is_empty() {
+                prop_assert!(after.updated_at > it.updated_at);
+                let entered = [after.completed_at, after.waiting_since, after.hidden.deleted_at, after.hidden.idle_since];
+                prop_assert!(entered.into_iter().flatten().all(|at| at <= after.updated_at));
+            }
+            let Some(Decision { record: Record::Onboarding(calm), schedule, .. }) = unhurried else { panic!("was refused") };
+            prop_assert_eq!((after.reminders, decision.schedule), (calm.reminders, schedule));
+            it = after.clone();
+        }
     }
 }

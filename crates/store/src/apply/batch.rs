@@ -311,10 +311,10 @@ fn commit(
     work: &mut Work,
     now: DateTime<Utc>,
 ) {
-    work.events(request, &decision.record, &decision.events, object, now);
+    work.events(request, &decision.record, &decision.events, object);
     for other in decision.also {
         let object = other.record.object();
-        work.events(request, &other.record, std::slice::from_ref(&other.event), &object, now);
+        work.events(request, &other.record, std::slice::from_ref(&other.event), &object);
         work.save(other.record.clone());
         facts.remember(other.record);
     }

@@ -64,7 +64,6 @@ impl Work {
         record: &Record,
         events: &[Event],
         object: &Value,
-        now: DateTime<Utc>,
     ) {
         let onboarding = match record {
             Record::Onboarding(it) => Some(it.id),
@@ -84,7 +83,7 @@ impl Work {
                 version: record.version(),
                 ordinal,
                 onboarding_id: onboarding,
-                at: now,
+                at: record.updated_at(),
                 data: event.data(object, &request.actor),
                 traceparent: request.traceparent.clone(),
             });

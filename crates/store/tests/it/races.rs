@@ -2,10 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use chrono::TimeDelta;
 use serde_json::Value;
 use usher_lifecycle::{
     Command, Phase, State,
-    command::{CreateCustomer, CreateOnboarding, CreateUser, OnboardingPatch},
+    command::{
+        ContactPatch, CreateContact, CreateCustomer, CreateOnboarding, CreateTemplate, CreateUser, CustomerPatch,
+        OnboardingPatch, TemplatePatch, UserPatch, WorkspacePatch,
+    },
     person::Reach,
 };
 use usher_store::{Page, Ref, Request};
@@ -18,6 +22,7 @@ use crate::{
 contracts!(
     concurrent_patches_of_phase_and_state_both_hold,
     thirty_two_patches_make_versions_without_a_gap,
+    times_follow_the_versions_of_every_kind_of_record,
     a_name_raced_for_by_two_processes_is_taken_once,
     display_ids_never_repeat,
     batches_that_name_the_same_records_differently_do_not_block_each_other,
@@ -66,9 +71,83 @@ async fn thirty_two_patches_make_versions_without_a_gap(bed: Bed) -> anyhow::Res
         .texts("SELECT subject_version || '' FROM events WHERE onboarding_id IS NOT NULL ORDER BY position");
     assert_eq!(events.await?, (1..=33).map(|version| version.to_string()).collect::<Vec<_>>());
     let timeline = bed.store.timeline(id, &Page { limit: 100, cursor: None }).await?.data;
-    for row in timeline {
+    for row in &timeline {
         assert_eq!(row.data["object"]["version"], Value::from(row.version));
+        assert_eq!(row.data["object"]["updated_at"], serde_json::to_value(row.occurred_at)?);
     }
+    // Whoever waited longest for the lock has the oldest instant, and still comes last.
+    let versions: Vec<i64> = timeline.iter().map(|row| row.version).collect();
+    assert_eq!(versions, (1..=33).rev().collect::<Vec<_>>());
+    assert!(timeline.is_sorted_by(|newer, older| newer.occurred_at > older.occurred_at), "{timeline:?}");
+    Ok(())
+}
+
+/// A process whose instant is older gets the record after one whose instant is newer, as behind a lock.
+async fn times_follow_the_versions_of_every_kind_of_record(bed: Bed) -> anyhow::Result<()> {
+    let other = bed.another().await?;
+    let customer = bed.customer("A").await?;
+    let onboarding = bed.onboarding(&customer).await?.to_text();
+    let user = bed.user("u@example.com").await?.to_text();
+    let mut contacts = Vec::new();
+    for email in ["first@example.com", "second@example.com"] {
+        let create = CreateContact {
+            customer: customer.clone(),
+            name: "C".into(),
+            email: email.into(),
+            title: None,
+            is_primary: None,
+            labels: Vec::new(),
+            external_id: None,
+        };
+        contacts.push(bed.apply(Command::CreateContact(create), None).await?.id);
+    }
+    let defaults = TemplatePatch::default();
+    let create = CreateTemplate { name: "T".into(), defaults };
+    let template = bed.apply(Command::CreateTemplate(create), None).await?.id;
+    let name = |name: &str| Some(name.to_owned());
+    let change = |text: &str| {
+        [
+            (notes(text), onboarding.clone()),
+            (Command::ChangeCustomer(CustomerPatch { name: name(text), ..Default::default() }), customer.clone()),
+            (Command::ChangeUser(UserPatch { name: name(text), ..Default::default() }), user.clone()),
+            (Command::ChangeTemplate(TemplatePatch { name: name(text), ..Default::default() }), template.clone()),
+            (
+                Command::ChangeWorkspace(WorkspacePatch { name: name(text), ..Default::default() }),
+                bed.workspace.to_text(),
+            ),
+        ]
+    };
+    // Taking the place of the primary contact over changes both of them.
+    let primary = ContactPatch { is_primary: Some(true), ..Default::default() };
+    for (store, seconds, text) in [(&bed.store, 60, "late"), (&other, 30, "early"), (&bed.store, 45, "between")] {
+        let now = now() + TimeDelta::seconds(seconds);
+        for (command, target) in change(text) {
+            store.apply(bed.request(command, Some(&target)), now).await?;
+        }
+        contacts.reverse();
+        let command = Command::ChangeContact(primary.clone());
+        store.apply(bed.request(command, Some(&contacts[0])), now).await?;
+    }
+    let gone = [
+        (Command::DeleteOnboarding, &onboarding),
+        (Command::DeleteContact, &contacts[0]),
+        (Command::DeleteTemplate, &template),
+        (Command::DeleteUser, &user),
+        (Command::DeleteCustomer, &customer),
+    ];
+    for (command, target) in gone {
+        other.apply(bed.request(command, Some(target)), now() + TimeDelta::seconds(20)).await?;
+    }
+    let changes = bed.number("SELECT COUNT(*) FROM events WHERE subject_version > 1").await?;
+    assert!(changes >= 6 * 3 + 5, "{changes}");
+    let not_later = "SELECT e.kind || ' ' || e.subject_version FROM events e JOIN events before
+        ON before.subject_id = e.subject_id AND before.subject_version = e.subject_version - 1
+        WHERE e.occurred_at <= before.occurred_at";
+    assert_eq!(bed.texts(not_later).await?, Vec::<String>::new());
+    let timed_otherwise = "SELECT e.kind FROM events e JOIN onboardings o
+        ON o.id = e.subject_id AND o.version = e.subject_version
+        WHERE o.updated_at <> e.occurred_at OR o.deleted_at <> e.occurred_at";
+    assert_eq!(bed.texts(timed_otherwise).await?, Vec::<String>::new());
     Ok(())
 }
 
