@@ -17,11 +17,11 @@ statements! {
     SLUGS = "SELECT id, slug FROM customers
              WHERE workspace_id = $1 AND livemode = $2 AND slug {in:$3} AND deleted_at IS NULL AND slug IS NOT NULL";
     CONTACTS = "SELECT k.external_id, c.id, c.display_id, c.external_id AS customer_key
-                FROM contacts k JOIN customers c ON c.id = k.customer_id
+                FROM contacts k JOIN customers c ON c.id = k.customer_id AND c.deleted_at IS NULL
                 WHERE k.workspace_id = $1 AND k.livemode = $2 AND k.external_id {in:$3} AND k.deleted_at IS NULL
                   AND k.external_id IS NOT NULL";
     ONBOARDINGS = "SELECT o.external_id, c.id, c.display_id, c.external_id AS customer_key
-                   FROM onboardings o JOIN customers c ON c.id = o.customer_id
+                   FROM onboardings o JOIN customers c ON c.id = o.customer_id AND c.deleted_at IS NULL
                    WHERE o.workspace_id = $1 AND o.livemode = $2 AND o.external_id {in:$3} AND o.deleted_at IS NULL
                      AND o.external_id IS NOT NULL";
 }

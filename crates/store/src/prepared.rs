@@ -11,6 +11,7 @@ use crate::{
 const STATEMENTS: &[&[&Stmt]] = &[
     apply::LOAD,
     apply::REHEARSAL,
+    apply::RELEASE,
     apply::SEEN,
     apply::SEQUENCES,
     bootstrap::STATEMENTS,

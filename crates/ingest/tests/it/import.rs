@@ -16,6 +16,7 @@ on_both_engines!(
     an_onboarding_names_its_customer_in_four_ways,
     contacts_come_in_under_their_customers,
     test_records_are_their_own,
+    an_import_may_be_repeated_after_its_customers_were_deleted,
 );
 
 fn import(app: &TestApp, kind: Kind, dry_run: bool) -> Import {
@@ -194,4 +195,28 @@ async fn contacts_come_in_under_their_customers(app: &TestApp) {
     let report = take(app, Kind::Contacts, again).await;
     assert_eq!(counts(&report), (0, 1, 1, 1));
     assert_eq!(refusals(&report), [(4, Some("customer_id"), "immutable_field")]);
+}
+
+async fn an_import_may_be_repeated_after_its_customers_were_deleted(app: &TestApp) {
+    let files = [
+        (Kind::Customers, "external_id,name\na,Acme\n"),
+        (Kind::Contacts, "external_id,customer_external_id,name,email\nk,a,Ada,ada@example.com\n"),
+        (Kind::Onboardings, "external_id,customer_external_id,notes\no,a,x\n"),
+    ];
+    for _ in 0..2 {
+        for (kind, file) in files {
+            let report = take(app, kind, file).await;
+            assert_eq!(counts(&report), (1, 0, 0, 0), "{kind:?}: {report:?}");
+        }
+        for (kind, file) in files {
+            assert_eq!(counts(&take(app, kind, file).await), (0, 0, 1, 0), "{kind:?}");
+        }
+        let customer = all(app, "customers").await[0]["id"].as_str().unwrap().to_owned();
+        app.delete(&format!("customers/{customer}")).await.ok();
+    }
+    take(app, files[0].0, files[0].1).await;
+    for (kind, file) in &files[1..] {
+        let dry = run(&import(app, *kind, true), file).await;
+        assert_eq!(counts(&dry), (1, 0, 0, 0), "{kind:?}: {dry:?}");
+    }
 }

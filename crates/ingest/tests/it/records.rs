@@ -4,7 +4,12 @@ use serde_json::{Value, json};
 
 use crate::app::{TestApp, on_both_engines};
 
-on_both_engines!(a_customer_from_start_to_end, a_user_from_start_to_end, names_that_are_taken);
+on_both_engines!(
+    a_customer_from_start_to_end,
+    a_user_from_start_to_end,
+    names_that_are_taken,
+    keys_of_a_deleted_customers_children_are_free
+);
 
 async fn a_customer_from_start_to_end(app: &TestApp) {
     let sent = json!({
@@ -101,4 +106,22 @@ async fn names_that_are_taken(app: &TestApp) {
     app.made("users", json!({"name": "Ada", "email": "ada@example.com"})).await;
     let again = app.post("users", json!({"name": "Ada", "email": "ADA@example.com"})).await;
     again.refused(409, "email_taken", Some("email"));
+}
+
+async fn keys_of_a_deleted_customers_children_are_free(app: &TestApp) {
+    for round in 0..2 {
+        let customer = app.made("customers", json!({"name": "Acme", "external_id": "c"})).await;
+        let path = format!("customers/{}", customer["id"].as_str().unwrap());
+        let contact = json!({"name": "Ada", "email": "ada@example.com", "external_id": "k"});
+        app.made(&format!("{path}/contacts"), contact.clone()).await;
+        let onboarding = json!({"customer_id": customer["id"], "external_id": "o"});
+        let made = app.made("onboardings", onboarding.clone()).await;
+        let taken = (409, "external_id_taken", Some("external_id"));
+        app.post("onboardings", onboarding).await.refused(taken.0, taken.1, taken.2);
+        app.post(&format!("{path}/contacts"), contact).await.refused(taken.0, taken.1, taken.2);
+        app.delete(&path).await.ok();
+        let child = format!("onboardings/{}", made["id"].as_str().unwrap());
+        app.get(&child).await.refused(404, "onboarding_not_found", None);
+        assert_eq!(app.get("onboardings").await.ok()["data"], json!([]), "round {round}");
+    }
 }

@@ -147,6 +147,11 @@ impl Facts {
         self.customers.get(&Ref::Id(id.to_text())).filter(|customer| customer.deleted_at.is_none())
     }
 
+    /// Whether the customer with that id was deleted, so that nobody finds its contacts and onboardings.
+    pub(super) fn is_gone(&self, customer: CustomerId) -> bool {
+        self.customers.get(&Ref::Id(customer.to_text())).is_some_and(|it| it.deleted_at.is_some())
+    }
+
     /// The user that a role field names: not deleted; a deactivated one stays assignable, and gets nothing.
     pub(super) fn user_named(&self, named: &str) -> Option<&User> {
         if named.contains('@') {

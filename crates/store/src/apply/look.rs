@@ -133,7 +133,8 @@ pub(super) fn references(
     references
 }
 
-/// Names that must be unique, looked up in what the batch knows; the indexes hold the same law.
+/// Names that must be unique, looked up in what the batch knows; the indexes hold the same law. What lost its customer
+/// gives its key up.
 pub(super) fn unique(record: &Record, facts: &Facts) -> Result<(), Refusal> {
     if record.is_deleted() {
         return Ok(());
@@ -145,8 +146,10 @@ pub(super) fn unique(record: &Record, facts: &Facts) -> Result<(), Refusal> {
     match record {
         Record::Onboarding(it) => {
             if let Some(key) = &it.external_id
-                && let Some(owner) =
-                    facts.onboardings.get(&Ref::ExternalId(key.clone())).filter(|other| other.id != it.id)
+                && let Some(owner) = facts
+                    .onboardings
+                    .get(&Ref::ExternalId(key.clone()))
+                    .filter(|other| other.id != it.id && !facts.is_gone(other.customer_id))
             {
                 return taken(Code::ExternalIdTaken, "external_id", key, owner.id.to_text());
             }
@@ -183,8 +186,10 @@ pub(super) fn unique(record: &Record, facts: &Facts) -> Result<(), Refusal> {
         }
         Record::Contact(it) => {
             if let Some(key) = &it.external_id
-                && let Some(owner) =
-                    facts.contacts.get(&Ref::ExternalId(key.clone())).filter(|other| other.id != it.id)
+                && let Some(owner) = facts
+                    .contacts
+                    .get(&Ref::ExternalId(key.clone()))
+                    .filter(|other| other.id != it.id && !facts.is_gone(other.customer_id))
             {
                 return taken(Code::ExternalIdTaken, "external_id", key, owner.id.to_text());
             }

@@ -11,6 +11,7 @@ mod index;
 mod load;
 mod look;
 mod rehearsal;
+mod release;
 mod rows;
 mod seen;
 mod sequence;
@@ -30,6 +31,7 @@ use usher_lifecycle::{Command, Refusal, WorkspaceId, event::Actor};
 pub(crate) use self::{
     load::STATEMENTS as LOAD,
     rehearsal::STATEMENTS as REHEARSAL,
+    release::STATEMENTS as RELEASE,
     rows::BULKS as ROWS,
     seen::{BULKS as SEEN_BULKS, STATEMENTS as SEEN},
     sequence::{BULKS as SEQUENCE_BULKS, STATEMENTS as SEQUENCES},

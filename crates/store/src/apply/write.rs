@@ -17,6 +17,7 @@ use usher_lifecycle::{
 
 use super::{
     Request,
+    release::Released,
     rows::{
         HEED, SAVE_CONTACTS, SAVE_CUSTOMERS, SAVE_ONBOARDINGS, SAVE_REQUESTS, SAVE_SCHEDULES, SAVE_TEMPLATES,
         SAVE_USERS, contact_row, customer_row, onboarding_row, schedule_row, template_row, user_row,
@@ -33,10 +34,10 @@ use crate::{
 /// The rows a batch will write.
 #[derive(Default)]
 pub(super) struct Work {
-    onboardings: HashMap<OnboardingId, Onboarding>,
+    pub(super) onboardings: HashMap<OnboardingId, Onboarding>,
     customers: HashMap<String, Customer>,
     users: HashMap<String, User>,
-    contacts: HashMap<String, Contact>,
+    pub(super) contacts: HashMap<String, Contact>,
     templates: HashMap<String, Template>,
     workspaces: HashMap<String, Workspace>,
     schedules: HashMap<OnboardingId, Vec<Arg>>,
@@ -44,6 +45,7 @@ pub(super) struct Work {
     gaps: Vec<(Delivery, DateTime<Utc>)>,
     requests: Vec<Vec<Arg>>,
     events: Vec<NewEvent>,
+    pub(super) released: Released,
 }
 
 impl Work {
@@ -138,6 +140,7 @@ impl Work {
             + self.contacts.len()
             + self.templates.len()
             + self.workspaces.len();
+        self.released.write(tx).await?;
         // By the names that are unique, so that two transactions with the same names wait for each other in one order.
         let mut customers: Vec<&Customer> = self.customers.values().collect();
         customers.sort_by_key(|it| (&it.fields.external_id, &it.fields.slug));

@@ -12,6 +12,7 @@ mod contacts;
 mod crash;
 mod housekeeping;
 mod lists;
+mod orphans;
 mod outbox;
 mod plan;
 mod races;
