@@ -37,7 +37,12 @@ fn take(it: &mut Onboarding, patch: OnboardingPatch, now: DateTime<Utc>, log: &m
         return;
     };
     let object = decision.record.object();
-    log.extend(decision.events.iter().map(|event| (event.kind, after.updated_at, event.data(&object, &Actor::system()))));
+    log.extend(
+        decision
+            .events
+            .iter()
+            .map(|event| (event.kind, after.updated_at, event.data(&object, &Actor::system()))),
+    );
     *it = after;
 }
 

@@ -60,13 +60,7 @@ impl Work {
         }
     }
 
-    pub(super) fn events(
-        &mut self,
-        request: &Request,
-        record: &Record,
-        events: &[Event],
-        object: &Value,
-    ) {
+    pub(super) fn events(&mut self, request: &Request, record: &Record, events: &[Event], object: &Value) {
         let onboarding = match record {
             Record::Onboarding(it) => Some(it.id),
             Record::Customer(_)

@@ -3,8 +3,8 @@
 use usher_lifecycle::{
     Command,
     command::{
-        Composite, ContactPatch, CreateContact, CreateCustomer, CreateOnboarding, CustomerPart, CustomerPatch,
-        OnboardingPatch,
+        Composite, ContactPatch, CreateContact, CreateCustomer, CreateOnboarding, CustomerPart,
+        CustomerPatch, OnboardingPatch,
     },
 };
 use usher_store::{Ref, Request};
@@ -29,7 +29,11 @@ fn customer(key: &str) -> Command {
 
 fn onboarding(customer: &str, key: &str) -> Command {
     let external_id = Some(key.to_owned());
-    Command::CreateOnboarding(CreateOnboarding { customer: customer.into(), external_id, ..Default::default() })
+    Command::CreateOnboarding(CreateOnboarding {
+        customer: customer.into(),
+        external_id,
+        ..Default::default()
+    })
 }
 
 fn contact(customer: &str, key: &str) -> Command {

@@ -7,8 +7,8 @@ use serde_json::Value;
 use usher_lifecycle::{
     Command, Phase, State,
     command::{
-        ContactPatch, CreateContact, CreateCustomer, CreateOnboarding, CreateTemplate, CreateUser, CustomerPatch,
-        OnboardingPatch, TemplatePatch, UserPatch, WorkspacePatch,
+        ContactPatch, CreateContact, CreateCustomer, CreateOnboarding, CreateTemplate, CreateUser,
+        CustomerPatch, OnboardingPatch, TemplatePatch, UserPatch, WorkspacePatch,
     },
     person::Reach,
 };
@@ -108,9 +108,15 @@ async fn times_follow_the_versions_of_every_kind_of_record(bed: Bed) -> anyhow::
     let change = |text: &str| {
         [
             (notes(text), onboarding.clone()),
-            (Command::ChangeCustomer(CustomerPatch { name: name(text), ..Default::default() }), customer.clone()),
+            (
+                Command::ChangeCustomer(CustomerPatch { name: name(text), ..Default::default() }),
+                customer.clone(),
+            ),
             (Command::ChangeUser(UserPatch { name: name(text), ..Default::default() }), user.clone()),
-            (Command::ChangeTemplate(TemplatePatch { name: name(text), ..Default::default() }), template.clone()),
+            (
+                Command::ChangeTemplate(TemplatePatch { name: name(text), ..Default::default() }),
+                template.clone(),
+            ),
             (
                 Command::ChangeWorkspace(WorkspacePatch { name: name(text), ..Default::default() }),
                 bed.workspace.to_text(),
@@ -119,7 +125,9 @@ async fn times_follow_the_versions_of_every_kind_of_record(bed: Bed) -> anyhow::
     };
     // Taking the place of the primary contact over changes both of them.
     let primary = ContactPatch { is_primary: Some(true), ..Default::default() };
-    for (store, seconds, text) in [(&bed.store, 60, "late"), (&other, 30, "early"), (&bed.store, 45, "between")] {
+    for (store, seconds, text) in
+        [(&bed.store, 60, "late"), (&other, 30, "early"), (&bed.store, 45, "between")]
+    {
         let now = now() + TimeDelta::seconds(seconds);
         for (command, target) in change(text) {
             store.apply(bed.request(command, Some(&target)), now).await?;
