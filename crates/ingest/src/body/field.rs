@@ -12,6 +12,8 @@ use usher_lifecycle::{
 
 /// Longest text that can name a record: an address, an id, a key with its prefix.
 const REFERENCE: usize = 300;
+/// The greatest number of things: up to here every whole number has a float of its own, so that no JSON reader blurs it.
+pub(crate) const COUNT: i64 = 9_007_199_254_740_992;
 /// Longest path told in `field`: a key may be a megabyte long.
 const PATH: usize = 128;
 
@@ -120,7 +122,7 @@ impl<'a> Field<'a> {
         }
         let float = number.as_f64().filter(|float| float.fract() == 0.0);
         let float = float.ok_or_else(|| self.wrong_type("a whole number"))?;
-        // Whole floats up to 2^53 are exact; beyond there is no field that takes them.
+        // Whole floats up to `COUNT` are exact; beyond there is no field that takes them.
         if float.abs() <= 9_007_199_254_740_992.0 {
             return format!("{float:.0}").parse().map_err(|_| self.wrong_type("a whole number"));
         }
@@ -137,10 +139,9 @@ impl<'a> Field<'a> {
         limits::frequency_days(&self.path, self.integer()?)
     }
 
-    /// A whole number from 0.
+    /// A whole number from 0 to [`COUNT`].
     pub(super) fn count(&self) -> Result<i64, Refusal> {
-        let number = self.integer()?;
-        if number < 0 { Err(self.refuse(Code::TooSmall, "it must not be negative")) } else { Ok(number) }
+        self.within(0, COUNT)
     }
 
     /// A whole number of that range.

@@ -44,6 +44,7 @@ pub use contact::{create_contact, patch_contact};
 pub(crate) use customer::KNOWN as CUSTOMER;
 pub use customer::{create_customer, patch_customer};
 pub(crate) use key::OVERLAP;
+pub(crate) use field::COUNT;
 pub use key::{create_api_key, rotate_api_key};
 pub(crate) use onboarding::CREATE as ONBOARDING;
 pub use onboarding::{create_onboarding, patch_onboarding, remind, snooze};

@@ -258,6 +258,8 @@ fn hostile_customers() {
             (r#"{"name":"x","metadata":null}"#, "invalid_type", "metadata"),
             (r#"{"name":"x","metadata":{"tier":"\u0000"}}"#, "invalid_string", "metadata.tier"),
             (r#"{"name":"x","metadata":{"tier":[{"a\u0000":1}]}}"#, "invalid_string", "metadata.tier"),
+            (r#"{"name":"x","monthly_orders":9007199254740992}"#, "", ""),
+            (r#"{"name":"x","monthly_orders":9007199254740993}"#, "too_big", "monthly_orders"),
             (&large, "too_long", "metadata.a"),
             (&wide, "too_long", "metadata"),
             (&deep, "too_long", "metadata.a"),

@@ -11,6 +11,7 @@ mod idempotency;
 mod import;
 mod intake;
 mod keys;
+mod limits;
 mod lists;
 mod logs;
 mod openapi;

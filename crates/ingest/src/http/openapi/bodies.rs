@@ -125,7 +125,7 @@ fn customer(new: bool) -> Value {
             ("status", one_of(CustomerStatus::ALL.map(CustomerStatus::as_str))),
             ("plan", short()),
             ("mrr", json!({"type": ["number", "null"], "minimum": 0})),
-            ("monthly_orders", nullable(within(0, 9_007_199_254_740_992))),
+            ("monthly_orders", nullable(within(0, crate::body::COUNT))),
             ("hubspot_company_id", short()),
             ("hubspot_deal_id", short()),
             ("stripe_customer_id", short()),
