@@ -67,15 +67,24 @@ impl Expected {
         version.map_or(Self::Never, Self::Version)
     }
 
-    /// The version to check for.
-    pub(super) fn version(self) -> Result<Option<i64>, Refusal> {
+    /// The version to check for, once the record is found.
+    pub(super) const fn version(self) -> Option<i64> {
         match self {
-            Self::Any => Ok(None),
-            Self::Version(version) => Ok(Some(version)),
-            Self::Never => {
+            Self::Any => None,
+            Self::Version(version) => Some(version),
+            // Versions begin at 1.
+            Self::Never => Some(0),
+        }
+    }
+
+    /// What the refusal says to whoever sent this.
+    pub(super) fn told(self, refusal: Refusal) -> Refusal {
+        match self {
+            Self::Never if refusal.code == Code::VersionMismatch => {
                 let message = "If-Match is no tag of ours; send the ETag of the record as it was read";
-                Err(Refusal::new(Code::VersionMismatch, message))
+                Refusal { message: message.into(), ..refusal }
             }
+            Self::Never | Self::Any | Self::Version(_) => refusal,
         }
     }
 }

@@ -7,7 +7,7 @@ use axum::{
 };
 use serde::Serialize;
 use usher_lifecycle::Command;
-use usher_store::{Applied, Dedupe, Outcome, Ref, Request};
+use usher_store::{Applied, ApplyError, Dedupe, Outcome, Ref, Request};
 
 use super::{ApiError, auth::Caller, payload::Payload};
 
@@ -42,7 +42,7 @@ impl Caller {
         status: StatusCode,
     ) -> Result<Response, ApiError> {
         let effect = Effect::of(&command);
-        let expected_version = if target.is_some() { self.expected.version()? } else { None };
+        let expected_version = if target.is_some() { self.expected.version() } else { None };
         let request = Request {
             workspace_id: self.workspace(),
             livemode: self.livemode(),
@@ -53,7 +53,10 @@ impl Caller {
             expected_version,
             traceparent: self.traceparent.clone(),
         };
-        let applied = self.store().apply(request, self.now).await?;
+        let applied = self.store().apply(request, self.now).await.map_err(|error| match error {
+            ApplyError::Refused(refusal) => ApplyError::Refused(self.expected.told(refusal)),
+            ApplyError::Store(error) => ApplyError::Store(error),
+        })?;
         if applied.outcome == Outcome::Committed {
             (self.api.wake)();
         }

@@ -86,11 +86,20 @@ async fn versions_guard_against_lost_updates(app: &TestApp) {
     if_match(app, "PATCH", &path, "\"1\"", json!({"notes": "a"})).await.ok();
     let stale = if_match(app, "PATCH", &path, "\"1\"", json!({"notes": "b"})).await;
     stale.refused(412, "version_mismatch", None);
-    if_match(app, "PATCH", &path, "nonsense", json!({"notes": "b"})).await.refused(
-        412,
-        "version_mismatch",
-        None,
-    );
+    // What is no tag of ours is a version that no record has; whether there is a record comes first, and the body before.
+    for tag in ["nonsense", "\"x\"", "\"0\"", "\"1\", \"2\"", ""] {
+        let garbage = if_match(app, "PATCH", &path, tag, json!({"notes": "b"})).await;
+        garbage.refused(412, "version_mismatch", None);
+        if_match(app, "DELETE", &path, tag, json!({})).await.refused(412, "version_mismatch", None);
+        let nowhere = if_match(app, "PATCH", "onboardings/onb_x", tag, json!({"notes": "b"})).await;
+        nowhere.refused(404, "onboarding_not_found", None);
+        let nobody = if_match(app, "DELETE", "users/nobody", tag, json!({})).await;
+        nobody.refused(404, "user_not_found", None);
+        let broken = if_match(app, "PATCH", &path, tag, json!({"notes": 1})).await;
+        broken.refused(400, "invalid_type", Some("notes"));
+    }
+    let told = if_match(app, "PATCH", &path, "nonsense", json!({"notes": "b"})).await.body;
+    assert!(told.contains("no tag of ours"), "{told}");
     if_match(app, "DELETE", &path, "\"1\"", json!({})).await.refused(412, "version_mismatch", None);
     if_match(app, "PATCH", &path, "*", json!({"notes": "c"})).await.ok();
     if_match(app, "DELETE", &path, "W/\"3\"", json!({})).await.ok();

@@ -275,7 +275,10 @@ pub(super) fn shared() -> (Value, Value) {
         "1 to 255 printable ASCII characters. The same key and body get the first answer again, for 24 hours.",
     );
     let etag = "^\\*$|^(W/)?\"[0-9]{1,18}\"$";
-    let tag = json!({"type": "string", "description": "The `ETag` of the record as it was read; `*` is any. Others match nothing."});
+    let tag = told(
+        form(etag, 24),
+        "The `ETag` of the record as it was read; `*` is any. Anything else is a version that no record has.",
+    );
     let parameters = json!({
         "IdempotencyKey": {"name": "Idempotency-Key", "in": "header", "required": false, "schema": with(key, json!({"minLength": 1}))},
         "IfMatch": {"name": "If-Match", "in": "header", "required": false, "schema": tag, "examples": {"version": {"value": "\"3\""}}},
