@@ -2,7 +2,8 @@
 //!
 //! Marks in the text: `{in:$n}` = any of a list argument, `{each:$n}` = its members as a table with the column `value`,
 //! `{lock}` = `FOR UPDATE`, `{lock of:tables}`, `{skip locked}` = `FOR UPDATE SKIP LOCKED`,
-//! `{skip locked:tables}`, `{try lock:expr}` = takes a lock on the text value for this transaction or is false. SQLite has one writer,
+//! `{skip locked:tables}`, `{index:name}` = `INDEXED BY name` on SQLite, which knows nothing of values when it plans,
+//! `{try lock:expr}` = takes a lock on the text value for this transaction or is false. SQLite has one writer,
 //! so its locks are empty.
 
 use std::sync::OnceLock;
@@ -55,7 +56,8 @@ fn translate(text: &str, postgres: bool) -> String {
             (("skip locked", tables), true) => format!("FOR UPDATE OF {tables} SKIP LOCKED"),
             (("try lock", value), true) => format!("pg_try_advisory_xact_lock(hashtextextended({value}, 0))"),
             (("try lock", _), false) => "TRUE".into(),
-            (("lock" | "lock of" | "skip locked", _), false) => String::new(),
+            (("index", name), false) => format!("INDEXED BY {name}"),
+            (("lock" | "lock of" | "skip locked", _), false) | (("index", _), true) => String::new(),
             ((unknown, _), _) => format!("unknown mark {unknown}"),
         };
         out.push_str(&part);

@@ -22,6 +22,7 @@ contracts!(
     records_created_while_walking_do_not_disturb,
     every_record_of_a_process_has_its_own_instant,
     filters_narrow,
+    filters_by_time_find_few_and_many_alike,
     deleted_rows_and_children_of_deleted_customers_never_appear,
     records_of_another_workspace_or_mode_are_not_found,
     a_bare_instant_means_strictly_older,
@@ -163,6 +164,46 @@ async fn deleted_rows_and_children_of_deleted_customers_never_appear(bed: Bed) -
     bed.apply(Command::DeleteOnboarding, Some(&gone)).await?;
     bed.apply(Command::DeleteUser, Some(&gone_user.to_text())).await?;
     let page = Page { limit: 10, cursor: None };
+/// SQLite goes another way for few rows than for many.
+async fn filters_by_time_find_few_and_many_alike(bed: Bed) -> anyhow::Result<()> {
+    let ids = bed.many(5_200, |_| None).await?;
+    bed.execute(
+        "UPDATE onboardings SET updated_at = created_at;
+         UPDATE schedules SET due_at = '2026-08-05T09:00:00.000000Z';
+         UPDATE onboardings SET updated_at = '2026-08-09T08:00:00.000000Z' WHERE display_id % 1000 = 0;
+         UPDATE schedules SET due_at = '2026-08-04T09:00:00.000000Z' WHERE onboarding_id IN
+            (SELECT id FROM onboardings WHERE display_id % 500 = 0)",
+    )
+    .await?;
+    let (early, late): (DateTime<Utc>, DateTime<Utc>) = (now(), now() + TimeDelta::days(1));
+    let (soon, far) = (now() + TimeDelta::hours(30), now() + TimeDelta::days(9));
+    let filter =
+        |updated_since, due_before| ListFilter { updated_since, due_before, ..ListFilter::default() };
+    for (filter, wanted) in [
+        (filter(Some(early), None), 5_200),
+        (filter(Some(late), None), 5),
+        (filter(None, Some(far)), 5_200),
+        (filter(None, Some(soon)), 10),
+        (filter(Some(late), Some(soon)), 5),
+        (filter(Some(late), Some(far)), 5),
+        (filter(Some(early), Some(soon)), 10),
+    ] {
+        let (mut found, mut cursor) = (Vec::new(), None);
+        loop {
+            let page =
+                bed.store.onboardings(bed.workspace, true, &filter, &Page { limit: 100, cursor }).await?;
+            found.extend(page.data.iter().map(|it| it.id));
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        let newest_first: Vec<_> = ids.iter().rev().filter(|id| found.contains(id)).copied().collect();
+        assert_eq!((found.len(), &found), (wanted, &newest_first), "{filter:?}");
+    }
+    Ok(())
+}
+
     assert_eq!(walk(&bed, 10).await?, Vec::<String>::new());
     assert_eq!(bed.store.onboardings(bed.workspace, true, &ListFilter::default(), &page).await?.data, []);
     let left = bed.store.customers(bed.workspace, true, &ListFilter::default(), &page).await?.data;
