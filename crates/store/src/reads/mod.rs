@@ -1,9 +1,9 @@
 //! Reads for the API, the CLI and the console. Deleted records and the children of deleted customers never appear.
 //!
 //! Law of lists: newest first; a walk by cursor loses and repeats nothing. Each process gives its records instants of
-//! their own; where two processes chose the same one, the cursor's digits below the microsecond say how many of the
-//! records with that instant were seen. A page costs the same wherever in the list it is: every filter has an index in
-//! the order of the list.
+//! their own; where two processes chose the same one, or SQL brought many, the cursor's digits below the microsecond say
+//! how many of the records with that instant were seen: three of them, and six where three are not enough. A page costs
+//! the same wherever in the list it is: every filter has an index in the order of the list.
 
 mod logs;
 mod onboardings;
@@ -36,6 +36,9 @@ pub struct Cursor {
     seen: u32,
 }
 
+/// As many records with one instant can be walked over.
+const MOST_SEEN: u32 = 999_999;
+
 /// The text is no cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a cursor is an RFC 3339 instant such as a list's next_cursor")]
@@ -45,14 +48,27 @@ impl FromStr for Cursor {
     type Err = BadCursor;
 
     fn from_str(text: &str) -> Result<Self, BadCursor> {
+        // chrono takes a space there too.
+        if !matches!(text.as_bytes().get(10), Some(b'T' | b't')) {
+            return Err(BadCursor);
+        }
         let at = DateTime::parse_from_rfc3339(text).map_err(|_| BadCursor)?.with_timezone(&Utc);
-        Ok(Self { at: at.trunc_subsecs(6), seen: at.nanosecond() % 1_000 })
+        // RFC 3339 has as many fraction digits as one likes, chrono reads nine of them.
+        let digits = text.split_once('.').map_or("", |(_, rest)| rest);
+        let digits = digits.get(..12).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+        let six = digits.and_then(|digits| digits.get(6..)?.parse().ok());
+        Ok(Self { at: at.trunc_subsecs(6), seen: six.unwrap_or(at.nanosecond() % 1_000) })
     }
 }
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{:03}Z", self.at.format("%Y-%m-%dT%H:%M:%S%.6f"), self.seen)
+        let at = self.at.format("%Y-%m-%dT%H:%M:%S%.6f");
+        if self.seen < 1_000 {
+            write!(f, "{at}{:03}Z", self.seen)
+        } else {
+            write!(f, "{at}{:06}Z", self.seen)
+        }
     }
 }
 
@@ -125,7 +141,7 @@ pub(crate) fn cut<T>(rows: Vec<T>, page: &Page, at: impl Fn(&T) -> DateTime<Utc>
         let instant = at(last);
         let here = data.iter().filter(|row| at(row) == instant).count();
         let before = if at_start(last) { skip } else { 0 };
-        Cursor { at: instant, seen: u32::try_from(here + before).unwrap_or(999).min(999) }
+        Cursor { at: instant, seen: u32::try_from(here + before).unwrap_or(MOST_SEEN).min(MOST_SEEN) }
     });
     Listed { data, next }
 }
