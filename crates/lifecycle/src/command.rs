@@ -21,7 +21,7 @@ pub use self::{
     onboarding::{CreateOnboarding, OnboardingPatch, Snooze},
     records::{
         Composite, ContactPatch, CreateContact, CreateCustomer, CreateTemplate, CreateUser, CustomerPart,
-        CustomerPatch, PolicyPatch, TemplatePatch, UserPatch, WorkspacePatch,
+        CustomerPatch, PolicyPatch, QuietHoursPatch, TemplatePatch, UserPatch, WorkspacePatch,
     },
 };
 

@@ -34,6 +34,27 @@ pub fn parse_json(bytes: &[u8]) -> Result<Value, Refusal> {
     value.and_then(|value| deserializer.end().map(|()| value)).map_err(|error| trail.refusal(&error))
 }
 
+/// Merges a JSON merge patch (RFC 7396) into an object: null removes a key, an object is merged into what stands there,
+/// anything else takes its place.
+pub fn merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
+    for (key, value) in patch {
+        match value {
+            Value::Null => drop(target.remove(key)),
+            Value::Object(patch) => {
+                let mut inner = match target.get_mut(key).map(Value::take) {
+                    Some(Value::Object(inner)) => inner,
+                    Some(_) | None => Map::new(),
+                };
+                merge(&mut inner, patch);
+                target.insert(key.clone(), Value::Object(inner));
+            }
+            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                target.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
 /// Where the reader stands; where it stood when it failed.
 #[derive(Default)]
 struct Trail {

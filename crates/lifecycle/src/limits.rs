@@ -6,6 +6,7 @@ use alloc::{
 };
 
 use chrono::{DateTime, Datelike, SubsecRound, Utc};
+use serde_json::{Map, Value};
 
 use crate::refusal::{Code, Refusal};
 
@@ -21,6 +22,11 @@ pub const REASON: usize = 1_000;
 pub const EXTERNAL_ID: usize = 255;
 /// Longest rhythm of reminders, in days.
 pub const FREQUENCY_DAYS: i64 = 365;
+
+/// Most bytes of a customer's `metadata`, as JSON text: every event about the customer carries it.
+pub const METADATA_BYTES: usize = 32 * 1024;
+/// Deepest nesting within `metadata`; a value at its top is the first level.
+pub const METADATA_DEPTH: usize = 8;
 
 /// The value as it may stand in a message: quoted, cut after 64 characters.
 pub fn excerpt(value: &str) -> String {
@@ -109,6 +115,31 @@ fn is_label(label: &str) -> bool {
 /// White space, controls, and the marks that turn the direction of text or take no room.
 fn is_invisible(c: char) -> bool {
     c.is_whitespace() || c.is_control() || matches!(c, '\u{ad}' | '\u{2000}'..='\u{206f}' | '\u{feff}')
+}
+
+/// The `metadata` of a customer as it is to stand: neither too large nor too deep.
+pub fn metadata(whole: &Map<String, Value>) -> Result<(), Refusal> {
+    let too_deep = whole.iter().find(|(_, value)| depth(value) > METADATA_DEPTH);
+    if let Some((key, _)) = too_deep {
+        let field: String = format!("metadata.{key}").chars().take(128).collect();
+        let message = format!("{field} is nested more than {METADATA_DEPTH} levels deep");
+        return Err(Refusal::field(Code::TooLong, field, message));
+    }
+    let size = serde_json::to_string(whole).map_or(0, |text| text.len());
+    if size > METADATA_BYTES {
+        let message = format!("metadata has {size} bytes as a whole; at most {METADATA_BYTES} are allowed");
+        return Err(Refusal::field(Code::TooLong, "metadata", message));
+    }
+    Ok(())
+}
+
+/// Levels of the value: 1, and one more for each array or object within another.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 1,
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
+    }
 }
 
 /// A rhythm of 1 to 365 days.

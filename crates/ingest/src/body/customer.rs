@@ -13,10 +13,6 @@ use super::field::{Field, members};
 const TEXT: usize = 255;
 /// Longest domain name (RFC 1035).
 const DOMAIN: usize = 253;
-/// Most bytes of `metadata` in one request, as JSON text: every event about the customer carries it.
-const METADATA_BYTES: usize = 32 * 1024;
-/// Deepest nesting within `metadata`.
-const METADATA_DEPTH: usize = 8;
 
 /// The nullable texts.
 const TEXTS: [&str; 9] = [
@@ -55,7 +51,7 @@ pub fn create_customer(body: &Value) -> Result<CreateCustomer, Refusal> {
     Ok(CreateCustomer { fields: patch_customer(body)?.into_new()? })
 }
 
-/// The body of "change a customer", a JSON merge patch; a null within `metadata` removes the key.
+/// The body of "change a customer", a JSON merge patch, also within `metadata`.
 ///
 /// # Errors
 /// The first fault of the body.
@@ -108,29 +104,23 @@ fn domain(field: &Field<'_>) -> Result<String, Refusal> {
 fn metadata(field: &Field<'_>) -> Result<Map<String, Value>, Refusal> {
     for member in field.object()? {
         limits::text(&member.path, member.name, TEXT)?;
-        storable(&member, member.value(), 1)?;
+        storable(&member, member.value())?;
     }
-    let size = field.value().to_string().len();
-    if size > METADATA_BYTES {
-        let message = format!("metadata has {size} bytes; at most {METADATA_BYTES} are allowed");
-        return Err(Refusal::field(Code::TooLong, "metadata", message));
-    }
-    Ok(field.value().as_object().cloned().unwrap_or_default())
+    // What is merged is looked at again, with what stands there already.
+    let given = field.value().as_object().cloned().unwrap_or_default();
+    limits::metadata(&given)?;
+    Ok(given)
 }
 
-/// No NUL in any text (Postgres cannot hold one), not too deep.
-fn storable(member: &Field<'_>, value: &Value, depth: usize) -> Result<(), Refusal> {
-    if depth > METADATA_DEPTH {
-        let message = format!("{} is nested more than {METADATA_DEPTH} levels deep", member.path);
-        return Err(Refusal::field(Code::TooLong, &*member.path, message));
-    }
+/// No NUL in any text (Postgres cannot hold one). The parser bounds the depth.
+fn storable(member: &Field<'_>, value: &Value) -> Result<(), Refusal> {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
-        Value::String(text) => limits::text(&member.path, text, METADATA_BYTES).map(drop),
-        Value::Array(items) => items.iter().try_for_each(|item| storable(member, item, depth + 1)),
+        Value::String(text) => limits::text(&member.path, text, limits::METADATA_BYTES).map(drop),
+        Value::Array(items) => items.iter().try_for_each(|item| storable(member, item)),
         Value::Object(map) => map.iter().try_for_each(|(key, value)| {
             limits::text(&member.path, key, TEXT)?;
-            storable(member, value, depth + 1)
+            storable(member, value)
         }),
     }
 }

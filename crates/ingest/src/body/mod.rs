@@ -24,7 +24,7 @@ pub(crate) fn keys_of_command(command: &str) -> &'static [&'static str] {
         "onboarding.snooze" => &["until", "days"],
         "customer.upsert" => &customer::KNOWN,
         "contact.upsert" => &contact::KNOWN,
-        "user.upsert" => &user::PATCH,
+        "user.upsert" => &user::KNOWN,
         _ => &[],
     }
 }
@@ -60,8 +60,8 @@ pub(crate) const KNOWN_FIELDS: &[(&str, &[&str])] = &[
     ("OnboardingUpdate", &onboarding::PATCH),
     ("CustomerCreate", &customer::KNOWN),
     ("CustomerUpdate", &customer::KNOWN),
-    ("UserCreate", &user::CREATE),
-    ("UserUpdate", &user::PATCH),
+    ("UserCreate", &user::KNOWN),
+    ("UserUpdate", &user::KNOWN),
     ("ContactCreate", &contact::KNOWN),
     ("ContactUpdate", &contact::KNOWN),
     ("TemplateCreate", &template::KNOWN),

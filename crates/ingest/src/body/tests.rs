@@ -200,8 +200,8 @@ fn every_key_that_is_said_to_be_known_is() {
     known(&|body| patch_onboarding(body).map(drop), &onboarding::PATCH);
     known(&|body| create_customer(body).map(drop), &customer::KNOWN);
     known(&|body| patch_customer(body).map(drop), &customer::KNOWN);
-    known(&|body| create_user(body).map(drop), &user::CREATE);
-    known(&|body| patch_user(body).map(drop), &user::PATCH);
+    known(&|body| create_user(body).map(drop), &user::KNOWN);
+    known(&|body| patch_user(body).map(drop), &user::KNOWN);
     known(&|body| create_contact("1".into(), body).map(drop), &contact::KNOWN);
     known(&|body| create_template(body).map(drop), &template::KNOWN);
     known(&|body| patch_workspace(body).map(drop), &workspace::KNOWN);
@@ -289,7 +289,9 @@ fn hostile_users() {
         (r#""days_off":null"#, "invalid_type", "days_off"),
         (r#""mute_until":"tomorrow""#, "invalid_string", "mute_until"),
         (r#""slack_user_id":"<!here>""#, "invalid_string", "slack_user_id"),
-        (r#""active":false"#, "unrecognized_key", "active"),
+        (r#""active":false"#, "", ""),
+        (r#""active":null"#, "invalid_type", "active"),
+        (r#""quiet_hours":{"to":"07:00"},"active":1"#, "missing_field", "quiet_hours.from"),
         (r#""email_broken":"x""#, "unrecognized_key", "email_broken"),
     ] {
         let wanted = if code.is_empty() { Ok(()) } else { fault(code, field) };
@@ -313,7 +315,17 @@ fn hostile_users() {
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
+    assert!(user.active);
+    let away = create_user(&json!({"name": "Ada", "email": "ada@example.com", "active": false}));
+    assert!(!away.expect("fine").active);
     let leaf = prop_oneof![
+    check(
+        patch_user,
+        &[
+            (r#"{"quiet_hours":{"from":"22:00"}}"#, "", ""),
+            (r#"{"quiet_hours":{"to":null}}"#, "invalid_type", "quiet_hours.to"),
+        ],
+    );
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
@@ -325,7 +337,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     let key = prop_oneof![
         proptest::sample::select(&onboarding::PATCH[..]).prop_map(String::from),
         proptest::sample::select(&customer::KNOWN[..]).prop_map(String::from),
-        proptest::sample::select(&user::PATCH[..]).prop_map(String::from),
+        proptest::sample::select(&user::KNOWN[..]).prop_map(String::from),
         proptest::sample::select(&contact::KNOWN[..]).prop_map(String::from),
         proptest::sample::select(&template::KNOWN[..]).prop_map(String::from),
         proptest::sample::select(&workspace::KNOWN[..]).prop_map(String::from),

@@ -3,9 +3,9 @@
 use chrono::{NaiveDate, NaiveTime};
 use serde_json::Value;
 use usher_lifecycle::{
-    command::{CreateUser, UserPatch},
+    command::{CreateUser, QuietHoursPatch, UserPatch},
     limits,
-    person::{DaysOff, QuietHours, Reach},
+    person::{DaysOff, Reach},
     refusal::{Code, Refusal},
     reminder::{
         policy::{hh_mm, weekdays},
@@ -18,19 +18,7 @@ use super::field::{Field, members, missing};
 /// Most days off one person may list.
 const DAYS_OFF: usize = 400;
 
-pub(super) const CREATE: [&str; 10] = [
-    "name",
-    "email",
-    "slack_user_id",
-    "time_zone",
-    "quiet_hours",
-    "days_off",
-    "mute_until",
-    "email_enabled",
-    "slack_enabled",
-    "external_id",
-];
-pub(super) const PATCH: [&str; 11] = [
+pub(super) const KNOWN: [&str; 11] = [
     "name",
     "email",
     "slack_user_id",
@@ -44,12 +32,12 @@ pub(super) const PATCH: [&str; 11] = [
     "active",
 ];
 
-/// The body of "create a user". A new user is active.
+/// The body of "create a user". A new user is active unless said.
 ///
 /// # Errors
 /// The first fault of the body.
 pub fn create_user(body: &Value) -> Result<CreateUser, Refusal> {
-    let given = read(body, &CREATE)?;
+    let given = read(body, true)?;
     let usual = Reach::default();
     Ok(CreateUser {
         name: given.name.ok_or_else(|| missing("name"))?,
@@ -57,13 +45,14 @@ pub fn create_user(body: &Value) -> Result<CreateUser, Refusal> {
         slack_user_id: given.slack_user_id.flatten(),
         reach: Reach {
             time_zone: given.time_zone.flatten(),
-            quiet_hours: given.quiet_hours.flatten(),
+            quiet_hours: given.quiet_hours.flatten().map(|quiet| quiet.merged(None)).transpose()?,
             days_off: given.days_off.unwrap_or_default(),
             mute_until: given.mute_until.flatten(),
             email_enabled: given.email_enabled.unwrap_or(usual.email_enabled),
             slack_enabled: given.slack_enabled.unwrap_or(usual.slack_enabled),
             ..usual
         },
+        active: given.active.unwrap_or(true),
         external_id: given.external_id.flatten(),
     })
 }
@@ -73,28 +62,26 @@ pub fn create_user(body: &Value) -> Result<CreateUser, Refusal> {
 /// # Errors
 /// The first fault of the body.
 pub fn patch_user(body: &Value) -> Result<UserPatch, Refusal> {
-    read(body, &PATCH)
+    read(body, false)
 }
 
-fn read(body: &Value, known: &[&str]) -> Result<UserPatch, Refusal> {
+/// Of a new one nothing is there that a patch could leave as it is.
+fn read(body: &Value, new: bool) -> Result<UserPatch, Refusal> {
     let mut patch = UserPatch::default();
     for field in members(body)? {
-        if !known.contains(&field.name) {
-            return Err(field.unrecognized(known));
-        }
         match field.name {
             "name" => patch.name = Some(field.filled(limits::NAME)?),
             "email" => patch.email = Some(field.email()?),
             "slack_user_id" => patch.slack_user_id = Some(field.nullable(slack_user_id)?),
             "time_zone" => patch.time_zone = Some(field.nullable(time_zone)?),
-            "quiet_hours" => patch.quiet_hours = Some(field.nullable(quiet_hours)?),
+            "quiet_hours" => patch.quiet_hours = Some(field.nullable(|it| quiet_hours(it, new))?),
             "days_off" => patch.days_off = Some(days_off(&field)?),
             "mute_until" => patch.mute_until = Some(field.nullable(Field::instant)?),
             "email_enabled" => patch.email_enabled = Some(field.boolean()?),
             "slack_enabled" => patch.slack_enabled = Some(field.boolean()?),
             "active" => patch.active = Some(field.boolean()?),
             "external_id" => patch.external_id = Some(field.nullable(Field::external_id)?),
-            _ => return Err(field.unrecognized(known)),
+            _ => return Err(field.unrecognized(&KNOWN)),
         }
     }
     Ok(patch)
@@ -122,19 +109,19 @@ pub(super) fn time_zone(field: &Field<'_>) -> Result<String, Refusal> {
     Ok(zone.name().to_owned())
 }
 
-fn quiet_hours(field: &Field<'_>) -> Result<QuietHours, Refusal> {
-    let (mut from, mut to) = (None, None);
+fn quiet_hours(field: &Field<'_>, new: bool) -> Result<QuietHoursPatch, Refusal> {
+    let mut quiet = QuietHoursPatch::default();
     for member in field.object()? {
         match member.name {
-            "from" => from = Some(time_of_day(&member)?),
-            "to" => to = Some(time_of_day(&member)?),
+            "from" => quiet.from = Some(time_of_day(&member)?),
+            "to" => quiet.to = Some(time_of_day(&member)?),
             _ => return Err(member.unrecognized(&["from", "to"])),
         }
     }
-    Ok(QuietHours {
-        from: from.ok_or_else(|| missing("quiet_hours.from"))?,
-        to: to.ok_or_else(|| missing("quiet_hours.to"))?,
-    })
+    if new {
+        quiet.merged(None)?;
+    }
+    Ok(quiet)
 }
 
 pub(super) fn time_of_day(field: &Field<'_>) -> Result<NaiveTime, Refusal> {

@@ -56,6 +56,21 @@ async fn a_customer_from_start_to_end(app: &TestApp) {
     assert_eq!((&changed["plan"], &changed["mrr"]), (&Value::Null, &Value::Null));
     assert_eq!(changed["metadata"], json!({"tier": "a", "new": true}));
     assert_eq!(changed["version"], 2);
+    let nested = json!({"metadata": {"a": {"b": {"keep": 1, "drop": 2}, "c": 3}, "list": [{"x": 1}]}});
+    app.patch(&path, nested).await.ok();
+    let merged =
+        json!({"metadata": {"a": {"b": {"drop": null, "add": {"deep": null, "on": true}}}, "list": [{}]}});
+    let merged = app.patch(&path, merged).await.ok();
+    assert_eq!(
+        merged["metadata"],
+        json!({"tier": "a", "new": true, "a": {"b": {"keep": 1, "add": {"on": true}}, "c": 3}, "list": [{}]})
+    );
+    // Parts that are small enough each may be too much together.
+    let part = |key: &str| json!({"metadata": {"parts": {(key): "x".repeat(20_000)}}});
+    app.patch(&path, part("one")).await.ok();
+    app.patch(&path, part("two")).await.refused(400, "too_long", Some("metadata"));
+    app.patch(&path, json!({"metadata": {"parts": null}})).await.ok();
+    app.patch(&path, part("two")).await.ok();
     app.patch(&path, json!({"name": null})).await.refused(400, "invalid_type", Some("name"));
 
     app.delete(&path).await.ok();
@@ -83,7 +98,14 @@ async fn a_user_from_start_to_end(app: &TestApp) {
     let path = format!("users/{}", made["id"].as_str().unwrap());
     let read = app.get(&path).await;
     assert_eq!((read.ok(), read.header("etag")), (made.clone(), Some("\"1\"")));
+    let later = app.patch(&path, json!({"quiet_hours": {"from": "20:30"}})).await.ok();
+    assert_eq!(later["quiet_hours"], json!({"from": "20:30", "to": "07:00"}));
+    assert_eq!(app.patch(&path, json!({"quiet_hours": {}})).await.ok(), later);
+    let null = app.patch(&path, json!({"quiet_hours": {"to": null}})).await;
+    null.refused(400, "invalid_type", Some("quiet_hours.to"));
     let changed = app.patch(&path, json!({"active": false, "quiet_hours": null, "days_off": []})).await.ok();
+    let half = app.patch(&path, json!({"quiet_hours": {"from": "20:30"}})).await;
+    half.refused(400, "missing_field", Some("quiet_hours.to"));
     assert_eq!((&changed["active"], &changed["quiet_hours"]), (&json!(false), &Value::Null));
     assert_eq!(changed["days_off"], json!([]));
     assert_eq!(app.get("users").await.ok()["data"], json!([changed]));
@@ -92,6 +114,8 @@ async fn a_user_from_start_to_end(app: &TestApp) {
     assert_eq!(app.delete(&path).await.ok()["object"], "deleted");
     app.get(&path).await.refused(404, "user_not_found", None);
     assert_eq!(app.get("users").await.ok()["data"], json!([]));
+    let away = json!({"name": "Bob", "email": "bob@example.com", "active": false});
+    assert_eq!(app.made("users", away).await["active"], false);
 }
 
 async fn names_that_are_taken(app: &TestApp) {

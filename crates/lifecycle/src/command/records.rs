@@ -49,6 +49,9 @@ impl CustomerPatch {
     /// `missing_field` for `name`.
     pub fn into_new(mut self) -> Result<CustomerFields, Refusal> {
         let mut text = |name| self.texts.remove(name).flatten();
+        // As in a patch, a null is a key that is not there.
+        let mut metadata = serde_json::Map::new();
+        crate::json::merge(&mut metadata, &self.metadata.unwrap_or_default());
         Ok(CustomerFields {
             slug: text("slug"),
             domain: text("domain"),
@@ -63,13 +66,7 @@ impl CustomerPatch {
             status: self.status.unwrap_or(CustomerStatus::Onboarding),
             mrr: self.mrr.flatten(),
             monthly_orders: self.monthly_orders.flatten(),
-            // As in a patch, a null is a key that is not there.
-            metadata: self
-                .metadata
-                .unwrap_or_default()
-                .into_iter()
-                .filter(|(_, value)| !value.is_null())
-                .collect(),
+            metadata,
         })
     }
 }
@@ -242,10 +239,39 @@ pub struct CreateUser {
     pub reach: Reach,
     /// The caller's own key.
     pub external_id: Option<String>,
+    /// Whether they are with us; one who is not stays on record and gets nothing.
+    pub active: bool,
 }
 
 /// A merge patch of a user.
 #[derive(Debug, Clone, PartialEq, Default)]
+/// A merge patch of quiet hours: the end that is not given stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QuietHoursPatch {
+    /// First quiet minute.
+    pub from: Option<NaiveTime>,
+    /// First minute that is quiet no more.
+    pub to: Option<NaiveTime>,
+}
+
+impl From<QuietHours> for QuietHoursPatch {
+    fn from(whole: QuietHours) -> Self {
+        Self { from: Some(whole.from), to: Some(whole.to) }
+    }
+}
+
+impl QuietHoursPatch {
+    /// The quiet hours as they are to be, with those that stand there.
+    ///
+    /// # Errors
+    /// `missing_field` for an end that is neither given nor there.
+    pub fn merged(self, before: Option<QuietHours>) -> Result<QuietHours, Refusal> {
+        let from = self.from.or(before.map(|it| it.from)).ok_or_else(|| missing("quiet_hours.from"))?;
+        let to = self.to.or(before.map(|it| it.to)).ok_or_else(|| missing("quiet_hours.to"))?;
+        Ok(QuietHours { from, to })
+    }
+}
+
 pub struct UserPatch {
     /// Their name.
     pub name: Option<String>,
@@ -256,7 +282,7 @@ pub struct UserPatch {
     /// Their zone.
     pub time_zone: Option<Option<String>>,
     /// Quiet hours.
-    pub quiet_hours: Option<Option<QuietHours>>,
+    pub quiet_hours: Option<Option<QuietHoursPatch>>,
     /// Days off.
     pub days_off: Option<DaysOff>,
     /// Muted until.

@@ -3,7 +3,7 @@
 use alloc::{string::String, vec, vec::Vec};
 
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use super::{Book, Decision, Record, changed_fields, moment};
 use crate::{
@@ -11,6 +11,8 @@ use crate::{
     customer::{Customer, CustomerFields},
     event::{Event, EventKind},
     id::{CustomerId, WorkspaceId},
+    json, limits,
+    refusal::Refusal,
     wire,
 };
 
@@ -35,20 +37,27 @@ pub(super) fn create(
     Decision::plain(Record::Customer(customer), vec![Event::plain(EventKind::CustomerCreated)])
 }
 
-pub(super) fn change(before: Customer, patch: &CustomerPatch, now: DateTime<Utc>) -> Decision {
+pub(super) fn change(
+    before: Customer,
+    patch: &CustomerPatch,
+    now: DateTime<Utc>,
+) -> Result<Decision, Refusal> {
     let mut after = before.clone();
     apply(&mut after.fields, patch);
     let object = |it: &Customer| wire::value(&wire::CustomerObject::from(it));
     let changed = changed_fields(&object(&before), &object(&after));
     if changed.is_empty() {
-        return Decision::plain(Record::Customer(before), Vec::new());
+        return Ok(Decision::plain(Record::Customer(before), Vec::new()));
+    }
+    if after.fields.metadata != before.fields.metadata {
+        limits::metadata(&after.fields.metadata)?;
     }
     after.version += 1;
     after.updated_at = moment(before.updated_at, now);
-    Decision::plain(
+    Ok(Decision::plain(
         Record::Customer(after),
         vec![Event { kind: EventKind::CustomerUpdated, previous: Some(changed), extra: Map::new() }],
-    )
+    ))
 }
 
 /// The nullable text field of that name.
@@ -85,11 +94,7 @@ fn apply(fields: &mut CustomerFields, patch: &CustomerPatch) {
     if let Some(orders) = patch.monthly_orders {
         fields.monthly_orders = orders;
     }
-    for (key, value) in patch.metadata.iter().flatten() {
-        if value.is_null() {
-            fields.metadata.remove(key);
-        } else {
-            fields.metadata.insert(key.clone(), Value::clone(value));
-        }
+    if let Some(metadata) = &patch.metadata {
+        json::merge(&mut fields.metadata, metadata);
     }
 }

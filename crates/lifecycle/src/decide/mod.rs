@@ -152,13 +152,13 @@ pub fn decide(
             Ok(remove::onboarding(before, book, now))
         }
         (Command::ChangeCustomer(patch), Current::Record(Record::Customer(before))) => {
-            Ok(customer::change(before, patch, now))
+            customer::change(before, patch, now)
         }
         (Command::DeleteCustomer, Current::Record(Record::Customer(before))) => {
             Ok(remove::customer(before, now))
         }
         (Command::ChangeUser(patch), Current::Record(Record::User(before))) => {
-            Ok(user::change(before, patch, now))
+            user::change(before, patch, now)
         }
         (Command::DeleteUser, Current::Record(Record::User(before))) => Ok(remove::user(before, now)),
         (Command::CreateContact(create), Current::Nothing { workspace_id, livemode }) => {

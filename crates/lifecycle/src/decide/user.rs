@@ -11,6 +11,7 @@ use crate::{
     event::{Event, EventKind},
     id::{UserId, WorkspaceId},
     person::User,
+    refusal::Refusal,
     reminder::Channel,
     wire,
 };
@@ -31,7 +32,7 @@ pub(super) fn create(
         email: create.email.clone(),
         slack_user_id: create.slack_user_id.clone(),
         reach: create.reach.clone(),
-        active: true,
+        active: create.active,
         external_id: create.external_id.clone(),
         created_at: now,
         updated_at: now,
@@ -41,23 +42,23 @@ pub(super) fn create(
     Decision::plain(Record::User(user), vec![Event::plain(EventKind::UserCreated)])
 }
 
-pub(super) fn change(before: User, patch: &UserPatch, now: DateTime<Utc>) -> Decision {
+pub(super) fn change(before: User, patch: &UserPatch, now: DateTime<Utc>) -> Result<Decision, Refusal> {
     let mut after = before.clone();
-    apply(&mut after, patch);
+    apply(&mut after, patch)?;
     let object = |it: &User| wire::value(&wire::UserObject::from(it));
     let changed = changed_fields(&object(&before), &object(&after));
     if changed.is_empty() {
-        return Decision::plain(Record::User(before), Vec::new());
+        return Ok(Decision::plain(Record::User(before), Vec::new()));
     }
     after.version += 1;
     after.updated_at = moment(before.updated_at, now);
-    Decision::plain(
+    Ok(Decision::plain(
         Record::User(after),
         vec![Event { kind: EventKind::UserUpdated, previous: Some(changed), extra: Map::new() }],
-    )
+    ))
 }
 
-fn apply(user: &mut User, patch: &UserPatch) {
+fn apply(user: &mut User, patch: &UserPatch) -> Result<(), Refusal> {
     if let Some(name) = &patch.name {
         user.name.clone_from(name);
     }
@@ -78,7 +79,7 @@ fn apply(user: &mut User, patch: &UserPatch) {
         user.reach.time_zone.clone_from(zone);
     }
     if let Some(quiet) = patch.quiet_hours {
-        user.reach.quiet_hours = quiet;
+        user.reach.quiet_hours = quiet.map(|quiet| quiet.merged(user.reach.quiet_hours)).transpose()?;
     }
     if let Some(days) = &patch.days_off {
         user.reach.days_off.clone_from(days);
@@ -103,4 +104,5 @@ fn apply(user: &mut User, patch: &UserPatch) {
     if let Some(external_id) = &patch.external_id {
         user.external_id.clone_from(external_id);
     }
+    Ok(())
 }

@@ -1,12 +1,17 @@
 //! Customers and members of the team: the same laws, fewer rules.
 
+use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use usher_lifecycle::{
     Book, Code, Command, Current, Decision, Record,
-    command::{CreateCustomer, CreateOnboarding, CreateUser, CustomerPatch, OnboardingPatch, UserPatch},
+    command::{
+        CreateCustomer, CreateOnboarding, CreateUser, CustomerPatch, OnboardingPatch, QuietHoursPatch,
+        UserPatch,
+    },
     customer::{CustomerFields, CustomerStatus},
     decide,
     event::{Actor, EventKind},
+    json, limits,
     onboarding::Role,
     person::Reach,
     refusal::Refusal,
@@ -46,6 +51,7 @@ fn customer() -> Decision {
 
 fn user() -> Decision {
     let create = CreateUser {
+        active: true,
         name: "Ann".into(),
         email: "ann@example.com".into(),
         slack_user_id: Some("U1".into()),
@@ -84,6 +90,115 @@ fn a_customer_is_created_changed_and_deleted_with_one_event_each() {
     let change = Command::ChangeCustomer(CustomerPatch::default());
     let refusal = take(Current::Record(gone.record), &change).expect_err("is gone");
     assert_eq!(refusal.code, Code::CustomerNotFound);
+}
+
+/// The examples of RFC 7396, appendix A, one level down: `metadata` itself is always an object.
+#[test]
+fn metadata_is_patched_as_rfc_7396_says() {
+    for (target, patch, wanted) in [
+        (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
+        (json!({"a": "b"}), json!({"b": "c"}), json!({"a": "b", "b": "c"})),
+        (json!({"a": "b"}), json!({"a": null}), json!({})),
+        (json!({"a": "b", "b": "c"}), json!({"a": null}), json!({"b": "c"})),
+        (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
+        (json!({"a": "c"}), json!({"a": ["b"]}), json!({"a": ["b"]})),
+        (json!({"a": {"b": "c"}}), json!({"a": {"b": "d", "c": null}}), json!({"a": {"b": "d"}})),
+        (json!({"a": [{"b": "c"}]}), json!({"a": [1]}), json!({"a": [1]})),
+        (json!(["a", "b"]), json!(["c", "d"]), json!(["c", "d"])),
+        (json!({"a": "b"}), json!(["c"]), json!(["c"])),
+        (json!({"a": "foo"}), json!("bar"), json!("bar")),
+        (json!({"e": null}), json!({"a": 1}), json!({"e": null, "a": 1})),
+        (json!([1, 2]), json!({"a": "b", "c": null}), json!({"a": "b"})),
+        (json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
+    ] {
+        let mut whole = Map::from_iter([("it".to_string(), target.clone()), ("other".to_string(), json!(1))]);
+        json::merge(&mut whole, &Map::from_iter([("it".to_string(), patch.clone())]));
+        assert_eq!(Value::Object(whole), json!({"it": wanted, "other": 1}), "{target} with {patch}");
+    }
+}
+
+fn trees() -> impl Strategy<Value = Map<String, Value>> {
+    let leaf =
+        prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), (0..9_i64).prop_map(Value::from)];
+    let tree = leaf.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            1 => prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            3 => prop::collection::btree_map("[a-c]", inner, 0..4).prop_map(|it| it.into_iter().collect()),
+        ]
+    });
+    prop::collection::btree_map("[a-c]", tree, 0..4).prop_map(|it| it.into_iter().collect())
+}
+
+/// The pseudocode of RFC 7396, section 2, word for word.
+fn by_the_book(target: Value, patch: &Value) -> Value {
+    let Value::Object(patch) = patch else { return patch.clone() };
+    let mut target = if let Value::Object(target) = target { target } else { Map::new() };
+    for (name, value) in patch {
+        if value.is_null() {
+            target.remove(name);
+        } else {
+            let merged = by_the_book(target.get(name).cloned().unwrap_or(Value::Null), value);
+            target.insert(name.clone(), merged);
+        }
+    }
+    Value::Object(target)
+}
+
+proptest! {
+    #[test]
+    fn metadata_is_merged_by_the_book(target in trees(), patch in trees()) {
+        let mut merged = target.clone();
+        json::merge(&mut merged, &patch);
+        prop_assert_eq!(Value::Object(merged.clone()), by_the_book(Value::Object(target), &Value::Object(patch.clone())));
+        // Once more is no change.
+        let again = merged.clone();
+        json::merge(&mut merged, &patch);
+        prop_assert_eq!(merged, again);
+    }
+}
+
+#[test]
+fn metadata_has_its_limits_as_a_whole() {
+    let customer = |metadata: Value| CustomerPatch {
+        metadata: metadata.as_object().cloned(),
+        ..CustomerPatch::default()
+    };
+    let half = |key: &str| customer(json!({"parts": {(key): "x".repeat(limits::METADATA_BYTES / 2)}}));
+    let one = on(&self::customer(), &Command::ChangeCustomer(half("one")));
+    let both = take(Current::Record(one.record.clone()), &Command::ChangeCustomer(half("two")));
+    let refusal = both.expect_err("is too large");
+    assert_eq!((refusal.code, refusal.field.as_deref()), (Code::TooLong, Some("metadata")));
+    let emptied = on(&one, &Command::ChangeCustomer(customer(json!({"parts": {"one": null}}))));
+    assert_eq!(emptied.record.object()["metadata"]["parts"], json!({}));
+    on(&emptied, &Command::ChangeCustomer(half("two")));
+    let deep = |levels: usize| (1..levels).fold(json!(1), |inner, _| json!({ "a": inner }));
+    let level = |levels| limits::metadata(&Map::from_iter([("top".to_string(), deep(levels))]));
+    assert_eq!(level(limits::METADATA_DEPTH), Ok(()));
+    let refusal = level(limits::METADATA_DEPTH + 1).expect_err("is too deep");
+    assert_eq!((refusal.code, refusal.field.as_deref()), (Code::TooLong, Some("metadata.top")));
+}
+
+#[test]
+fn the_end_of_quiet_hours_that_is_not_given_stays() {
+    let time = |text: &str| Some(text.parse::<chrono::NaiveTime>().expect("a time"));
+    let patch = |from, to| {
+        let quiet_hours = Some(Some(QuietHoursPatch { from, to }));
+        Command::ChangeUser(UserPatch { quiet_hours, ..UserPatch::default() })
+    };
+    let shown = |it: &Decision| it.record.object()["quiet_hours"].clone();
+    for (from, to, field) in [
+        (time("22:00:00"), None, "quiet_hours.to"),
+        (None, time("07:00:00"), "quiet_hours.from"),
+        (None, None, "quiet_hours.from"),
+    ] {
+        let refusal = take(Current::Record(user().record), &patch(from, to)).expect_err("is half of it");
+        assert_eq!((refusal.code, refusal.field.as_deref()), (Code::MissingField, Some(field)));
+    }
+    let set = on(&user(), &patch(time("22:00:00"), time("07:00:00")));
+    let later = on(&set, &patch(time("23:00:00"), None));
+    assert_eq!(shown(&later), json!({"from": "23:00", "to": "07:00"}));
+    assert_eq!(shown(&on(&later, &patch(None, time("06:30:00")))), json!({"from": "23:00", "to": "06:30"}));
+    assert_eq!(kinds(&on(&later, &patch(None, None))), []);
 }
 
 #[test]

@@ -202,7 +202,7 @@ async fn paused_over_the_slot_and_resumed_in_the_afternoon(rig: Rig) {
 async fn quiet(rig: &Rig, from: &str, to: &str) -> usher_lifecycle::OnboardingId {
     let ada = rig.user("ada").await;
     let hours = QuietHours { from: hh_mm::parse(from).unwrap(), to: hh_mm::parse(to).unwrap() };
-    rig.patch_user(ada, UserPatch { quiet_hours: Some(Some(hours)), ..UserPatch::default() }).await;
+    rig.patch_user(ada, UserPatch { quiet_hours: Some(Some(hours.into())), ..UserPatch::default() }).await;
     rig.onboarding("Acme", &[(Role::Csm, ada)]).await
 }
 

@@ -229,6 +229,7 @@ impl Rig {
 
     pub(crate) async fn person(&self, name: &str, slack: Option<&str>, reach: Reach) -> UserId {
         let create = CreateUser {
+            active: true,
             name: name.to_owned(),
             email: format!("{name}@example.com"),
             slack_user_id: slack.map(ToOwned::to_owned),

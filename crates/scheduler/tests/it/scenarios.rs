@@ -194,6 +194,7 @@ async fn ten_thousand_due_at_0900(mut rig: Rig) {
     rig.rules(Rules { policy, ..Rules::default() }).await;
     let customer = rig.customer("Acme").await;
     let person = |n: usize| CreateUser {
+        active: true,
         name: format!("Person {n}"),
         email: format!("person{n}@example.com"),
         slack_user_id: None,
@@ -287,7 +288,7 @@ async fn state_flapping_sends_nothing_by_itself(rig: Rig) {
 async fn quiet_hours_end_and_cleared_meanwhile_none(rig: Rig) {
     let (onboarding, ada) = acme(&rig).await;
     let hours = QuietHours { from: hh_mm::parse("08:30").unwrap(), to: hh_mm::parse("11:00").unwrap() };
-    rig.patch_user(ada, UserPatch { quiet_hours: Some(Some(hours)), ..UserPatch::default() }).await;
+    rig.patch_user(ada, UserPatch { quiet_hours: Some(Some(hours.into())), ..UserPatch::default() }).await;
     let scheduler = rig.scheduler();
     rig.pass_at(&scheduler, "2026-03-03T09:00:00Z").await;
     assert_eq!(rig.story(onboarding).await, ["email ada pending -"]);

@@ -138,6 +138,7 @@ impl Stage {
         let quiet = (abroad.is_none() && chance.once_in(2_000)).then(|| (time(17, 45), time(9, 40)));
         let days_off = if chance.once_in(1_500) { vec![chance.pick(&WEEK)] } else { Vec::new() };
         let create = CreateUser {
+            active: true,
             name: format!("P {place}"),
             email: email.clone(),
             slack_user_id: slack_id.clone(),
@@ -261,7 +262,7 @@ fn person_wish(
         }
         5 => {
             after.quiet = (after.zone.is_none() && after.quiet.is_none()).then(|| (time(18, 0), time(9, 30)));
-            patch.quiet_hours = Some(after.quiet.map(|(from, to)| QuietHours { from, to }));
+            patch.quiet_hours = Some(after.quiet.map(|(from, to)| QuietHours { from, to }.into()));
         }
         6 => {
             after.days_off = if after.days_off.is_empty() { vec![chance.pick(&WEEK)] } else { Vec::new() };

@@ -44,6 +44,7 @@ async fn what_was_created_is_read_back_field_by_field(bed: Bed) -> anyhow::Resul
 
     let reach = Reach { time_zone: Some("Europe/Berlin".into()), slack_enabled: false, ..Reach::default() };
     let create = CreateUser {
+        active: true,
         name: "Ada".into(),
         email: "ada@example.com".into(),
         slack_user_id: Some("U1".into()),

@@ -236,6 +236,7 @@ pub(crate) fn customer(name: &str) -> Command {
 
 pub(crate) fn user(email: &str) -> Command {
     Command::CreateUser(CreateUser {
+        active: true,
         name: email.into(),
         email: email.into(),
         slack_user_id: None,

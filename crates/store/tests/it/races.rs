@@ -172,6 +172,7 @@ async fn a_name_raced_for_by_two_processes_is_taken_once(bed: Bed) -> anyhow::Re
             ..Default::default()
         };
         let user = CreateUser {
+            active: true,
             name: "U".into(),
             email: format!("u{round}@example.com"),
             slack_user_id: None,

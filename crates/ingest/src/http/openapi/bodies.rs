@@ -115,7 +115,7 @@ fn remind() -> Value {
 fn customer(new: bool) -> Value {
     let short = || nullable(text(255));
     let metadata = json!({"type": "object", "propertyNames": text(255),
-        "description": "At most 32 KiB and 8 levels. In a PATCH its keys are merged, and null removes one."});
+        "description": "At most 32 KiB and 8 levels as a whole. A PATCH is merged into it at every level, and null removes a key."});
     body(
         if new { &["name"] } else { &[] },
         [
@@ -144,10 +144,11 @@ fn domain() -> Value {
 
 fn user(new: bool) -> Value {
     let time = || form("^([01][0-9]|2[0-3]):[0-5][0-9]$", 5);
-    let quiet = body(&["from", "to"], [("from", time()), ("to", time())]);
+    let quiet = body(if new { &["from", "to"] } else { &[] }, [("from", time()), ("to", time())]);
+    let quiet = if new { quiet } else { told(quiet, "The end that is not given stays.") };
     let day = json!({"anyOf": [one_of(WEEKDAYS), {"type": "string", "format": "date"}],
         "description": "A weekday (mon) or a date (2026-12-24)."});
-    let schema = body(
+    body(
         if new { &["name", "email"] } else { &[] },
         [
             ("name", filled(limits::NAME)),
@@ -160,15 +161,9 @@ fn user(new: bool) -> Value {
             ("email_enabled", boolean()),
             ("slack_enabled", boolean()),
             ("external_id", own()),
+            ("active", told(boolean(), "false keeps the person on record and sends them nothing.")),
         ],
-    );
-    if new {
-        return schema;
-    }
-    let mut schema = schema;
-    schema["properties"]["active"] =
-        told(boolean(), "false keeps the person on record and sends them nothing.");
-    schema
+    )
 }
 
 fn contact(new: bool) -> Value {
