@@ -172,6 +172,17 @@ impl Aggregate {
     }
 }
 
+/// A reference that a command may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reference {
+    /// The customer of an onboarding.
+    Customer,
+    /// The template.
+    Template,
+    /// Who has a role.
+    Role(Role),
+}
+
 /// What the store found for the references of a command, and the ids for what it creates.
 #[derive(Debug, Clone, Default)]
 pub struct References {

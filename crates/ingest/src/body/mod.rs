@@ -2,7 +2,8 @@
 //!
 //! Laws: whatever the bytes are, the answer is a command or a [`Refusal`](usher_lifecycle::Refusal), never a panic; the
 //! first fault in document order is the one reported, with its path; a fault that needs the store or the clock (an
-//! unknown user, a date in the future) is not looked for here, `lifecycle` finds it.
+//! unknown user, a date in the future) is not looked for here: `lifecycle` finds it, in a body whose form is right, and
+//! the command says in which order the references stood.
 
 mod composite;
 mod contact;
@@ -43,8 +44,8 @@ pub(crate) use contact::KNOWN as CONTACT;
 pub use contact::{create_contact, patch_contact};
 pub(crate) use customer::KNOWN as CUSTOMER;
 pub use customer::{create_customer, patch_customer};
-pub(crate) use key::OVERLAP;
 pub(crate) use field::COUNT;
+pub(crate) use key::OVERLAP;
 pub use key::{create_api_key, rotate_api_key};
 pub(crate) use onboarding::CREATE as ONBOARDING;
 pub use onboarding::{create_onboarding, patch_onboarding, remind, snooze};

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use usher_lifecycle::{
-    command::{CreateOnboarding, OnboardingPatch, Snooze},
+    command::{CreateOnboarding, OnboardingPatch, Reference, Snooze},
     limits,
     onboarding::Role,
     refusal::{Code, Refusal},
@@ -56,6 +56,7 @@ pub fn create_onboarding(body: &Value) -> Result<CreateOnboarding, Refusal> {
     let mut create = CreateOnboarding::default();
     let mut customer = None;
     for field in members(body)? {
+        create.order.extend(reference(field.name));
         if let Some(role) = role(field.name) {
             if let Some(user) = field.nullable(Field::reference)? {
                 create.roles.insert(role, user);
@@ -88,6 +89,7 @@ pub fn create_onboarding(body: &Value) -> Result<CreateOnboarding, Refusal> {
 pub fn patch_onboarding(body: &Value) -> Result<OnboardingPatch, Refusal> {
     let mut patch = OnboardingPatch::default();
     for field in members(body)? {
+        patch.order.extend(reference(field.name));
         if let Some(role) = role(field.name) {
             patch.roles.insert(role, field.nullable(Field::reference)?);
             continue;
@@ -170,4 +172,13 @@ pub fn remind(body: &Value) -> Result<Option<Vec<Channel>>, Refusal> {
 
 fn role(name: &str) -> Option<Role> {
     Role::ALL.into_iter().find(|role| role.field() == name)
+}
+
+/// The reference that the field is.
+fn reference(name: &str) -> Option<Reference> {
+    match name {
+        "customer_id" => Some(Reference::Customer),
+        "template_id" => Some(Reference::Template),
+        name => role(name).map(Reference::Role),
+    }
 }

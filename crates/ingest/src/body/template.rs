@@ -45,6 +45,7 @@ pub fn patch_template(body: &Value) -> Result<TemplatePatch, Refusal> {
     let mut patch = TemplatePatch::default();
     for field in members(body)? {
         if let Some(role) = Role::ALL.into_iter().find(|role| role.field() == field.name) {
+            patch.order.push(role);
             patch.roles.insert(role, field.nullable(Field::reference)?);
             continue;
         }

@@ -12,6 +12,7 @@ on_both_engines!(
     completed_is_the_end,
     deleting,
     snoozing,
+    the_form_is_looked_at_first_and_then_references_in_document_order,
 );
 
 fn path(onboarding: &Value) -> String {
@@ -171,4 +172,37 @@ async fn snoozing(app: &TestApp) {
     let ended = app.delete(&snooze).await.ok();
     assert_eq!((&ended["snoozed_until"], &ended["version"]), (&Value::Null, &json!(4)));
     assert_eq!(app.delete(&snooze).await.ok(), ended, "nothing to end is no change");
+}
+
+async fn the_form_is_looked_at_first_and_then_references_in_document_order(app: &TestApp) {
+    let onboarding = app.onboarding().await;
+    let (own, path) = (onboarding["customer_id"].as_str().unwrap(), path(&onboarding));
+    let form =
+        format!(r#"{{"customer_id":"{own}","csm_id":"nobody@x.example","reminder_frequency_days":0}}"#);
+    app.raw("POST", "onboardings", form).await.refused(400, "too_small", Some("reminder_frequency_days"));
+    let users = ["csm_id", "se_id", "designer_id", "product_ops_id"];
+    let code = |field: &str| match field {
+        "customer_id" => (404, "customer_not_found"),
+        "template_id" => (400, "unknown_template"),
+        _ => (400, "unknown_user"),
+    };
+    let fields = ["product_ops_id", "customer_id", "se_id", "template_id", "csm_id", "designer_id"];
+    for turn in 0..fields.len() {
+        let turned = fields.iter().cycle().skip(turn).take(fields.len());
+        let members = |of: &[&str]| {
+            let members = turned.clone().filter(|field| of.contains(field));
+            let members: Vec<String> = members.map(|field| format!(r#""{field}":"nobody""#)).collect();
+            members.join(",")
+        };
+        let first = |of: &[&str]| turned.clone().find(|field| of.contains(field)).copied().unwrap();
+        let (status, told) = code(first(&fields));
+        let body = format!("{{{}}}", members(&fields));
+        app.raw("POST", "onboardings", body).await.refused(status, told, Some(first(&fields)));
+        let changeable: Vec<&str> = fields.into_iter().filter(|field| *field != "customer_id").collect();
+        let (status, told) = code(first(&changeable));
+        let body = format!(r#"{{"started_at":"9000-01-01T00:00:00Z",{}}}"#, members(&changeable));
+        app.raw("PATCH", &path, body).await.refused(status, told, Some(first(&changeable)));
+        let body = format!(r#"{{"name":"T",{}}}"#, members(&users));
+        app.raw("POST", "templates", body).await.refused(400, "unknown_user", Some(first(&users)));
+    }
 }

@@ -1,9 +1,10 @@
 //! What callers may ask about an onboarding.
 
-use alloc::{collections::BTreeMap, string::String};
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use chrono::{DateTime, Utc};
 
+use super::Reference;
 use crate::{onboarding::Role, phase::Phase, state::State};
 
 /// The body of "create an onboarding". None = the template's value, else the default.
@@ -33,6 +34,8 @@ pub struct CreateOnboarding {
     pub reminder_frequency_days: Option<u16>,
     /// The caller's own key.
     pub external_id: Option<String>,
+    /// The references as the caller wrote them: the first that names nothing is told. What is not listed comes last.
+    pub order: Vec<Reference>,
 }
 
 /// A merge patch of an onboarding: `None` = not given, `Some(None)` = cleared.
@@ -66,6 +69,8 @@ pub struct OnboardingPatch {
     pub external_id: Option<Option<String>>,
     /// Why; goes into the events.
     pub reason: Option<String>,
+    /// The references as the caller wrote them: the first that names nothing is told.
+    pub order: Vec<Reference>,
 }
 
 /// Until when reminders are to be silent.

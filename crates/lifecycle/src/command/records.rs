@@ -38,7 +38,7 @@ pub struct CustomerPatch {
     pub mrr: Option<Option<f64>>,
     /// Orders a month.
     pub monthly_orders: Option<Option<i64>>,
-    /// Keys to set; null removes one.
+    /// Merged into what stands there, at every level ([`crate::json::merge`]).
     pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
@@ -188,6 +188,8 @@ pub struct TemplatePatch {
     pub target_days: Option<Option<u16>>,
     /// Days that a phase is to take.
     pub phase_target_days: BTreeMap<Phase, Option<u16>>,
+    /// The roles as the caller wrote them: the first that names nobody is told.
+    pub order: Vec<Role>,
 }
 
 /// A merge patch of a workspace.
@@ -237,14 +239,12 @@ pub struct CreateUser {
     pub slack_user_id: Option<String>,
     /// When and how they may be reached.
     pub reach: Reach,
-    /// The caller's own key.
-    pub external_id: Option<String>,
     /// Whether they are with us; one who is not stays on record and gets nothing.
     pub active: bool,
+    /// The caller's own key.
+    pub external_id: Option<String>,
 }
 
-/// A merge patch of a user.
-#[derive(Debug, Clone, PartialEq, Default)]
 /// A merge patch of quiet hours: the end that is not given stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct QuietHoursPatch {
@@ -272,6 +272,8 @@ impl QuietHoursPatch {
     }
 }
 
+/// A merge patch of a user.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct UserPatch {
     /// Their name.
     pub name: Option<String>,

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Book, Decision, Record, RemindNow, changed_fields, create::not_in_future, moment, template};
 use crate::{
-    command::{OnboardingPatch, Snooze},
+    command::{OnboardingPatch, Reference, Snooze},
     event::{Event, EventKind},
     id::ReminderId,
     limits,
@@ -68,14 +68,26 @@ fn plain_fields(
     book: Book<'_>,
     now: DateTime<Utc>,
 ) -> Result<(), Refusal> {
-    match &patch.template {
-        None => {}
-        Some(None) => after.template_id = None,
-        Some(Some(named)) => {
-            after.template_id = Some(
-                book.references.template.as_ref().map(|it| it.id).ok_or_else(|| template::unknown(named))?,
-            );
+    let found_template = || {
+        let named = patch.template.as_ref().and_then(Option::as_ref);
+        let found = |named: &String| {
+            book.references.template.as_ref().map(|it| it.id).ok_or_else(|| template::unknown(named))
+        };
+        named.map(found).transpose()
+    };
+    for reference in &patch.order {
+        match reference {
+            // It cannot change.
+            Reference::Customer => {}
+            Reference::Template => found_template().map(drop)?,
+            Reference::Role(role) => {
+                let named = patch.roles.get(role).and_then(Option::as_ref);
+                named.map(|named| book.references.user(*role, named)).transpose().map(drop)?;
+            }
         }
+    }
+    if patch.template.is_some() {
+        after.template_id = found_template()?;
     }
     for (role, named) in &patch.roles {
         let user = named.as_deref().map(|named| book.references.user(*role, named)).transpose()?;

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Book, Decision, Record, template};
 use crate::{
-    command::CreateOnboarding,
+    command::{CreateOnboarding, Reference},
     event::{Event, EventKind},
     id::WorkspaceId,
     onboarding::{Hidden, Onboarding, Reminded, Roles},
@@ -23,14 +23,32 @@ pub(super) fn onboarding(
     book: Book<'_>,
     now: DateTime<Utc>,
 ) -> Result<Decision, Refusal> {
-    let (customer_id, customer) = book.references.customer.ok_or_else(|| Refusal {
-        field: Some("customer_id".into()),
-        ..Refusal::not_found(Code::CustomerNotFound, "customer", &create.customer)
-    })?;
-    let template = match &create.template {
-        None => None,
-        Some(named) => Some(book.references.template.as_ref().ok_or_else(|| template::unknown(named))?),
+    let found_customer = || {
+        book.references.customer.ok_or_else(|| Refusal {
+            field: Some("customer_id".into()),
+            ..Refusal::not_found(Code::CustomerNotFound, "customer", &create.customer)
+        })
     };
+    let found_template = || match &create.template {
+        None => Ok(None),
+        Some(named) => book.references.template.as_ref().map(Some).ok_or_else(|| template::unknown(named)),
+    };
+    for reference in &create.order {
+        match reference {
+            Reference::Customer => found_customer().map(drop)?,
+            Reference::Template => found_template().map(drop)?,
+            Reference::Role(role) => {
+                create
+                    .roles
+                    .get(role)
+                    .map(|named| book.references.user(*role, named))
+                    .transpose()
+                    .map(drop)?;
+            }
+        }
+    }
+    let (customer_id, customer) = found_customer()?;
+    let template = found_template()?;
     let usual = template.map(|it| &it.defaults);
     let mut roles = Roles::default();
     for (role, user) in usual.iter().flat_map(|it| &it.roles) {

@@ -85,6 +85,10 @@ fn apply(template: &mut Template, patch: &TemplatePatch, book: Book<'_>) -> Resu
     if let Some(days) = patch.target_days {
         defaults.target_days = days;
     }
+    for role in &patch.order {
+        let named = patch.roles.get(role).and_then(Option::as_ref);
+        named.map(|named| book.references.user(*role, named)).transpose().map(drop)?;
+    }
     for (role, named) in &patch.roles {
         match named {
             Some(named) => drop(defaults.roles.insert(*role, book.references.user(*role, named)?)),

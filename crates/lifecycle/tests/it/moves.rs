@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use usher_lifecycle::{
     Code, Command, Onboarding, Phase, State,
-    command::{CreateOnboarding, OnboardingPatch},
+    command::{CreateOnboarding, OnboardingPatch, Reference},
     event::EventKind,
     phase::Move,
     reminder::{RequireReason, Rules},
@@ -177,6 +177,7 @@ fn what_already_holds_is_no_change() {
         reminder_frequency_days: Some(1),
         external_id: Some(Some("deal-1".into())),
         reason: Some("for nothing".into()),
+        order: vec![Reference::Template, Reference::Role(usher_lifecycle::onboarding::Role::Se)],
     };
     let later = at("2026-11-20 08:00");
     let (after, decision) =

@@ -147,6 +147,7 @@ pub(crate) fn patches() -> impl Strategy<Value = OnboardingPatch> {
         reminder_email: reminders.0,
         reminder_slack: reminders.1,
         reminder_frequency_days: reminders.2,
+        order: Vec::new(),
     })
 }
 
