@@ -24,6 +24,8 @@ async fn ids_of_another_workspace_or_mode_are_404_in_every_position(app: &TestAp
     let create = json!({"customer_id": customer["id"], "template_id": template["id"]});
     let onboarding = app.made("onboardings", create).await;
 
+    let api_key = app.made("api_keys", json!({"name": "ours"})).await;
+
     let other =
         app.store.create_workspace("other", "Other", &Rules::default(), start()).await.unwrap().unwrap();
     let theirs = app.store.create_key(other.id, "theirs", true, start()).await.unwrap().secret;
@@ -49,6 +51,38 @@ async fn ids_of_another_workspace_or_mode_are_404_in_every_position(app: &TestAp
                 }
             }
         }
+        let own_onboarding =
+            send(app, key, "POST", "onboardings", &json!({"customer_id": own["id"]})).await.json();
+        let own_path = format!("onboardings/{}", own_onboarding["id"].as_str().unwrap());
+        let own_template = send(app, key, "POST", "templates", &json!({"name": "Own"})).await.json();
+        let own_template = format!("templates/{}", own_template["id"].as_str().unwrap());
+        for field in ["csm_id", "se_id", "designer_id", "product_ops_id"] {
+            for named in [&user["id"], &user["email"]] {
+                let body = json!({ (field): named });
+                for path in [&own_path, &own_template] {
+                    send(app, key, "PATCH", path, &body).await.refused(400, "unknown_user", Some(field));
+                }
+            }
+        }
+        let body = json!({"template_id": template["id"]});
+        send(app, key, "PATCH", &own_path, &body).await.refused(400, "unknown_template", Some("template_id"));
+        let path = format!("onboardings/{}", onboarding["id"].as_str().unwrap());
+        for (method, part, body) in [
+            ("GET", "events", Value::Null),
+            ("GET", "reminders", Value::Null),
+            ("POST", "reminders", json!({})),
+            ("POST", "snooze", json!({"days": 1})),
+            ("DELETE", "snooze", Value::Null),
+        ] {
+            let answer = send(app, key, method, &format!("{path}/{part}"), &body).await;
+            answer.refused(404, "onboarding_not_found", None);
+        }
+        let path = format!("customers/{}/onboardings", customer["id"].as_str().unwrap());
+        send(app, key, "GET", &path, &Value::Null).await.refused(404, "customer_not_found", None);
+        let path = format!("api_keys/{}", api_key["id"].as_str().unwrap());
+        send(app, key, "DELETE", &path, &Value::Null).await.refused(404, "api_key_not_found", None);
+        let answer = send(app, key, "POST", &format!("{path}/rotate"), &json!({"overlap_seconds": 0})).await;
+        answer.refused(404, "api_key_not_found", None);
         let body = json!({"name": "Eve", "email": "eve@x.example"});
         send(app, key, "POST", &contacts, &body).await.refused(404, "customer_not_found", None);
         send(app, key, "GET", &contacts, &Value::Null).await.refused(404, "customer_not_found", None);
@@ -83,10 +117,13 @@ async fn ids_of_another_workspace_or_mode_are_404_in_every_position(app: &TestAp
             let page =
                 send(app, key, "GET", &format!("{list}?cursor=9999-01-01T00:00:00Z"), &Value::Null).await;
             let data = page.ok()["data"].clone();
-            assert!(data.as_array().unwrap().iter().all(|it| it["name"] == "Own"), "{list}: {data}");
+            let is_own = |it: &Value| it["name"] == "Own" || it["customer_id"] == own["id"];
+            assert!(data.as_array().unwrap().iter().all(is_own), "{list}: {data}");
         }
     }
     // Nothing of it was touched.
+    let secret = api_key["secret"].as_str().unwrap();
+    assert_eq!(send(app, secret, "GET", "me", &Value::Null).await.ok()["api_key"]["id"], api_key["id"]);
     assert_eq!(app.get(&format!("onboardings/{}", onboarding["display_id"])).await.ok(), onboarding);
 }
 
