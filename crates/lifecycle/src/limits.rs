@@ -166,6 +166,10 @@ pub fn instant(field: &str, value: &str) -> Result<DateTime<Utc>, Refusal> {
             ),
         )
     };
+    // chrono takes a space there too.
+    if !matches!(value.as_bytes().get(10), Some(b'T' | b't')) {
+        return Err(refuse());
+    }
     let parsed =
         DateTime::parse_from_rfc3339(value).map_err(|_| refuse())?.with_timezone(&Utc).trunc_subsecs(6);
     // A leap second is legal in the text; chrono carries it as 1,000 or more milliseconds, which no database holds.

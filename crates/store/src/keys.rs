@@ -5,7 +5,7 @@
 
 mod uses;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound as _, Utc};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use usher_lifecycle::{
@@ -294,6 +294,7 @@ impl Store {
         which: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<ApiKey>, StoreError> {
+        let now = now.trunc_subsecs(6);
         let mut tx = self.db().begin().await?;
         let Some(mut key) = named(&mut tx, workspace_id, which).await? else { return Ok(None) };
         tx.execute(&REVOKE, vec![Arg::id(key.id), Arg::time(now)]).await?;

@@ -1,6 +1,6 @@
 //! Workspaces: the walls between tenants, and the rules each decides for itself.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound as _, Utc};
 use usher_lifecycle::{WorkspaceId, reminder::Rules, workspace::Workspace};
 
 use crate::{
@@ -61,6 +61,7 @@ pub(crate) async fn insert(
     rules: &Rules,
     now: DateTime<Utc>,
 ) -> Result<Option<Workspace>, StoreError> {
+    let now = now.trunc_subsecs(6);
     let id = WorkspaceId::new(now, ids::random());
     let args = vec![
         Arg::id(id),

@@ -3,6 +3,7 @@
 mod rejected;
 mod reminders;
 mod retry;
+mod sets;
 mod values;
 
 use std::path::PathBuf;

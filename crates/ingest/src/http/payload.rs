@@ -39,6 +39,10 @@ impl FromRequest<Api> for Payload {
     async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
         let key = Key::of(&request)?;
         let (parts, body) = request.into_parts();
+        plain(&parts.headers)?;
+        if hopeless(&parts.headers, api.body_limit) {
+            return Err(too_large(api.body_limit));
+        }
         let bytes = tokio::time::timeout(PATIENCE, read(body, api.body_limit));
         let bytes = bytes.await.map_err(|_| unreadable("did not arrive in time"))??;
         if !bytes.is_empty() {
@@ -63,8 +67,34 @@ async fn read(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
     if size <= limit {
         return Ok(bytes.freeze());
     }
+    Err(too_large(limit))
+}
+
+fn too_large(limit: usize) -> ApiError {
     let message = format!("the body is larger than the {limit} bytes that are allowed");
-    Err(Refusal::new(Code::PayloadTooLarge, message).into())
+    Refusal::new(Code::PayloadTooLarge, message).into()
+}
+
+/// Whether the body is too large by its own account, and nobody has to send it to get to the answer: because they wait for
+/// leave (`Expect`), or because more is to come than would be thrown away.
+fn hopeless(headers: &HeaderMap, limit: usize) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse::<usize>().ok());
+    let allowed = if headers.contains_key(header::EXPECT) { limit } else { limit.saturating_add(DRAIN) };
+    length.is_some_and(|length| length > allowed)
+}
+
+/// A body is read as it comes; one that is compressed is no JSON.
+fn plain(headers: &HeaderMap) -> Result<(), ApiError> {
+    let coded = headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .find(|it| !it.as_bytes().eq_ignore_ascii_case(b"identity"));
+    let Some(coded) = coded else { return Ok(()) };
+    let message = format!(
+        "the content encoding is {}; send the body as it is",
+        excerpt(coded.to_str().unwrap_or_default())
+    );
+    Err(ApiError::new(HttpCode::UnsupportedMediaType, message))
 }
 
 fn unreadable(why: &str) -> ApiError {

@@ -220,22 +220,29 @@ impl Import {
         let (mut places, mut requests) = (Vec::new(), Vec::new());
         for row in rows {
             let (line, there) = (row.line, known.there(&row));
+            let column = row.customer.as_ref().map(|(column, _)| *column);
             match self.request(row, &known) {
                 Ok(request) => {
-                    places.push((line, there));
+                    places.push((line, there, column));
                     requests.push(request);
                 }
                 Err(refusal) => refused.push(Refused::new(line, refusal)),
             }
         }
-        for ((line, there), answer) in places.into_iter().zip(hand.apply_all(requests, now).await) {
+        for ((line, there, column), answer) in places.into_iter().zip(hand.apply_all(requests, now).await) {
             match answer {
                 Ok(applied) => match applied.outcome {
                     Outcome::Committed if there => report.changed += 1,
                     Outcome::Committed => report.created += 1,
                     Outcome::Unchanged | Outcome::Duplicate | Outcome::Superseded => report.unchanged += 1,
                 },
-                Err(ApplyError::Refused(refusal)) => refused.push(Refused::new(line, refusal)),
+                Err(ApplyError::Refused(mut refusal)) => {
+                    // The command has the customer's name, the file the column that it stood in.
+                    if refusal.code == Code::CustomerNotFound {
+                        refusal.field = column.map(str::to_owned);
+                    }
+                    refused.push(Refused::new(line, refusal));
+                }
                 Err(ApplyError::Store(error)) => return Err(error),
             }
         }
@@ -278,13 +285,14 @@ impl Import {
     /// A change of the record with the key if there is one, else its creation.
     fn request(&self, row: Row, known: &Known) -> Result<Request, Refusal> {
         let Row { key, mut fields, customer, .. } = row;
+        let column = customer.as_ref().map_or("customer_id", |(column, _)| *column);
         let customer = customer.map(|(column, name)| known.customer(column, &name)).transpose()?;
         let there = known.records.get(&key);
         if let (Some(Some(names)), Some(customer)) = (there, &customer)
             && !is(names, customer)
         {
             let message = "the record is another customer's, and that cannot change";
-            return Err(Refusal::field(Code::ImmutableField, "customer_id", message));
+            return Err(Refusal::field(Code::ImmutableField, column, message));
         }
         let target = there.map(|_| Ref::ExternalId(key.clone()));
         let mut of = String::new();

@@ -142,7 +142,7 @@ async fn an_onboarding_names_its_customer_in_four_ways(app: &TestApp) {
     assert_eq!(report.created, 4);
     let wanted = [
         (6, Some("customer_slug"), "customer_not_found"),
-        (7, Some("customer_id"), "customer_not_found"),
+        (7, Some("customer_external_id"), "customer_not_found"),
         (8, Some("customer_external_id"), "invalid_combination"),
         (9, Some("customer_id"), "missing_field"),
     ];
@@ -153,7 +153,9 @@ async fn an_onboarding_names_its_customer_in_four_ways(app: &TestApp) {
         "external_id,customer_slug,customer_external_id,notes\n1,acme,,x\n2,,a,\n3,initech,,\n4,,b,\n";
     let report = take(app, Kind::Onboardings, again).await;
     assert_eq!(counts(&report), (0, 1, 1, 2));
-    assert!(refusals(&report).iter().all(|it| it.2 == "immutable_field"), "{report:?}");
+    let wanted =
+        [(4, Some("customer_slug"), "immutable_field"), (5, Some("customer_external_id"), "immutable_field")];
+    assert_eq!(refusals(&report), wanted);
 }
 
 async fn test_records_are_their_own(app: &TestApp) {
@@ -194,7 +196,14 @@ async fn contacts_come_in_under_their_customers(app: &TestApp) {
                  1,a,Ada L.,ada@example.com\n2,a,Bob,bob@example.com\n5,a,Ada,ada@example.com\n";
     let report = take(app, Kind::Contacts, again).await;
     assert_eq!(counts(&report), (0, 1, 1, 1));
-    assert_eq!(refusals(&report), [(4, Some("customer_id"), "immutable_field")]);
+    assert_eq!(refusals(&report), [(4, Some("customer_external_id"), "immutable_field")]);
+    let nowhere = "external_id,customer_id,customer_external_id,name,email\n8,,z,A,a@x.example\n9,cust_z,,B,b@x.example\n";
+    let report = take(app, Kind::Contacts, nowhere).await;
+    let wanted = [
+        (2, Some("customer_external_id"), "customer_not_found"),
+        (3, Some("customer_id"), "customer_not_found"),
+    ];
+    assert_eq!(refusals(&report), wanted);
 }
 
 async fn an_import_may_be_repeated_after_its_customers_were_deleted(app: &TestApp) {

@@ -93,13 +93,17 @@ async fn keys_are_found_and_revoked_at_once(bed: Bed) -> anyhow::Result<()> {
     assert_eq!(other.key_by_secret("pivotal_nobody").await?, None);
     assert_eq!(bed.store.revoke_key(bed.workspace, "nobody", now()).await?, None);
 
-    let revoked = bed.store.revoke_key(bed.workspace, &made.key.prefix, now()).await?.unwrap();
+    // What is told is what is kept: microseconds.
+    let nanos = now() + TimeDelta::nanoseconds(999);
+    let revoked = bed.store.revoke_key(bed.workspace, &made.key.prefix, nanos).await?.unwrap();
     assert_eq!(other.key_by_secret(&made.secret).await?.as_ref(), Some(&revoked));
     assert_eq!(revoked.revoked_at, Some(now()));
     let again = other.revoke_key(bed.workspace, &made.key.id.to_text(), now() + TimeDelta::days(1)).await?;
     assert_eq!(again.unwrap().revoked_at, Some(now()));
     assert_eq!(other.keys(bed.workspace).await?.len(), 2);
     assert!(bed.store.create_workspace("acme", "Twice", &Rules::default(), now()).await?.is_none());
+    let second = bed.store.create_workspace("second", "Second", &Rules::default(), nanos).await?.unwrap();
+    assert_eq!(other.workspace(second.id).await?, Some(second));
     Ok(())
 }
 
