@@ -1,14 +1,22 @@
 //! Customers and users.
 
-use serde_json::{Value, json};
+use std::sync::Arc;
 
-use crate::app::{TestApp, on_both_engines};
+use serde_json::{Value, json};
+use usher_ingest::intake::Verdict;
+
+use crate::{
+    app::{TestApp, on_both_engines},
+    intake::{batch, create, customer, keys},
+    wire::{Wire, cloud_event},
+};
 
 on_both_engines!(
     a_customer_from_start_to_end,
     a_user_from_start_to_end,
     names_that_are_taken,
-    keys_of_a_deleted_customers_children_are_free
+    keys_of_a_deleted_customers_children_are_free,
+    commands_take_the_keys_of_a_deleted_customers_children
 );
 
 async fn a_customer_from_start_to_end(app: &TestApp) {
@@ -147,5 +155,26 @@ async fn keys_of_a_deleted_customers_children_are_free(app: &TestApp) {
         let child = format!("onboardings/{}", made["id"].as_str().unwrap());
         app.get(&child).await.refused(404, "onboarding_not_found", None);
         assert_eq!(app.get("onboardings").await.ok()["data"], json!([]), "round {round}");
+    }
+}
+
+async fn commands_take_the_keys_of_a_deleted_customers_children(app: &TestApp) {
+    usher_testkit::skip_without_servers!();
+    let wire = Wire::new().await;
+    let mut intake = wire.intake(app, Arc::new(|| ()));
+    for round in ["first", "second"] {
+        customer(app).await;
+        let contact = json!({
+            "external_id": "k", "customer_id": "external:crm-1", "name": "Ada", "email": "ada@example.com",
+        });
+        let messages = vec![
+            cloud_event("onboarding.create", &format!("{round} onboarding"), &create("one")),
+            cloud_event("contact.upsert", &format!("{round} contact"), &contact),
+        ];
+        let taken = intake.take(&batch(&wire, messages).await).await;
+        assert_eq!(taken, [Verdict::Committed, Verdict::Committed], "{round}");
+        assert_eq!(keys(app).await, ["one"], "{round}");
+        let customers = app.get("customers").await.ok();
+        app.delete(&format!("customers/{}", customers["data"][0]["id"].as_str().unwrap())).await.ok();
     }
 }
