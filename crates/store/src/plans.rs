@@ -93,7 +93,7 @@ async fn fill(url: &str, workspace: WorkspaceId, other: WorkspaceId) -> anyhow::
     Ok(())
 }
 
-/// What the other lists are about: of each kind 60,000 and more, half of them of one customer or one onboarding.
+/// What the other lists are about: of each kind 50,000 and more; of contacts, events and reminders half of one customer or one onboarding.
 fn others(workspace: WorkspaceId, other: WorkspaceId) -> String {
     let (base, customer, onboarding) = (base().to_rfc3339(), customer(), onboarding());
     let own = format!("CASE WHEN i % 10 = 0 THEN '{other}' ELSE '{workspace}' END");
@@ -103,26 +103,26 @@ fn others(workspace: WorkspaceId, other: WorkspaceId) -> String {
     format!(
         "INSERT INTO users (id, workspace_id, livemode, display_id, name, email, reach, active, created_at, updated_at, version)
          SELECT 'user_' || i, {own}, i % 3 > 0, i, 'U', 'u' || i || '@example.com', '{{}}', TRUE, {at}, {at}, 1
-         FROM generate_series(1, 100000) i;
+         FROM generate_series(1, 60000) i;
          INSERT INTO templates (id, workspace_id, livemode, display_id, name, defaults, created_at, updated_at, version)
-         SELECT 'tmpl_' || i, {own}, i % 3 > 0, i, 'T', '{{}}', {at}, {at}, 1 FROM generate_series(1, 60000) i;
+         SELECT 'tmpl_' || i, {own}, i % 3 > 0, i, 'T', '{{}}', {at}, {at}, 1 FROM generate_series(1, 50000) i;
          INSERT INTO contacts (id, workspace_id, livemode, display_id, customer_id, name, email, is_primary, labels,
                                created_at, updated_at, version)
          SELECT 'contact_' || i, '{workspace}', TRUE, i, {of_customer}, 'C', 'c' || i || '@example.com', FALSE, '[]', {at}, {at}, 1
-         FROM generate_series(1, 100000) i;
+         FROM generate_series(1, 60000) i;
          INSERT INTO api_keys (id, workspace_id, livemode, name, prefix, hash, scopes, created_at, use_count)
          SELECT 'key_' || i, {own}, i % 2 = 0, 'K', 'pivotal_' || i, 'hash ' || i, '[]', {at}, 0
-         FROM generate_series(1, 60000) i;
+         FROM generate_series(1, 50000) i;
          INSERT INTO events (id, workspace_id, livemode, kind, subject_id, subject_version, ordinal, onboarding_id,
                              occurred_at, data, shard, published_at)
          SELECT 'evt_' || i, '{workspace}', TRUE, 'onboarding.updated', {of_onboarding}, i, 0, {of_onboarding}, {at}, '{{}}', 0,
                 '{base}'
-         FROM generate_series(1, 200000) i;
+         FROM generate_series(1, 100000) i;
          INSERT INTO deliveries (id, workspace_id, livemode, onboarding_id, kind, slot, channel, recipient, why, status, due_at,
                                  send_after, attempts, ambiguities, errors, planned_at, updated_at)
          SELECT 'rem_' || i, '{workspace}', TRUE, {of_onboarding}, 'cadence', i, 'email', 'u@example.com', 'csm', 'sent', {at},
                 {at}, 1, 0, '[]', {at}, {at}
-         FROM generate_series(1, 200000) i;"
+         FROM generate_series(1, 100000) i;"
     )
 }
 

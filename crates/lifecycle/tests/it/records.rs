@@ -145,6 +145,8 @@ fn by_the_book(target: Value, patch: &Value) -> Value {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn metadata_is_merged_by_the_book(target in trees(), patch in trees()) {
         let mut merged = target.clone();

@@ -165,7 +165,9 @@ pub(super) async fn decide_all(
                 *slot = Some(answer);
             }
         }
-        facts.iter().for_each(|facts| work.release(facts));
+        if let Some(facts) = &facts {
+            work.release(facts);
+        }
     }
     let refused = requests.iter().zip(&answers).filter(|(_, answer)| matches!(answer, Some(Err(_))));
     let refused: Vec<&Request> = refused.map(|((request, _), _)| request).collect();
