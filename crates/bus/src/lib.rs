@@ -18,6 +18,7 @@ use std::time::Duration;
 pub use envelope::command::{COMMANDS, Incoming, decode_command};
 pub use envelope::decode::{DECODE_CODES, DecodeError, Envelope, StreamFacts, decode_envelope};
 pub use envelope::event::{CLOUDEVENTS_JSON, EventOut};
+pub use envelope::identity::{Identity, identify};
 pub use envelope::rejected::{REJECTED_HEADERS, Rejected};
 pub use error::{BusError, Cause, Difference, Mismatch, PublishError};
 pub use headers::{Headers, Outgoing, Published};

@@ -92,9 +92,8 @@ pub fn decode_envelope(
     payload: &[u8],
     stream: Option<&StreamFacts>,
 ) -> Result<Envelope, DecodeError> {
-    let media = headers.get("content-type").map(media_type);
-    if let Some(media) = media.as_deref().filter(|media| media.starts_with("application/cloudevents")) {
-        if !matches!(media, "application/cloudevents" | "application/cloudevents+json") {
+    if let Some(media) = structured_media(headers) {
+        if !matches!(media.as_str(), "application/cloudevents" | "application/cloudevents+json") {
             let message = format!("events of type {media:?} are not read; one event as JSON is");
             return Err(DecodeError::new("unsupported_content_type", None, message));
         }
@@ -119,6 +118,15 @@ pub fn decode_envelope(
         | Value::Array(_)
         | Value::Object(_)) => plain(data, headers, stream),
     }
+}
+
+/// Whether the content type says that the body is a `CloudEvent`.
+pub(super) fn is_structured(headers: &Headers) -> bool {
+    structured_media(headers).is_some()
+}
+
+fn structured_media(headers: &Headers) -> Option<String> {
+    headers.get("content-type").map(media_type).filter(|media| media.starts_with("application/cloudevents"))
 }
 
 fn structured(mut attributes: Map<String, Value>, headers: &Headers) -> Result<Envelope, DecodeError> {
@@ -220,7 +228,8 @@ fn optional(attributes: &Map<String, Value>, name: &str) -> Result<Option<String
     }
 }
 
-fn identifier(name: &str, text: &str) -> Result<String, DecodeError> {
+/// A text that an attribute may be.
+pub(super) fn identifier(name: &str, text: &str) -> Result<String, DecodeError> {
     let reason = if text.is_empty() {
         "must not be empty"
     } else if text.chars().count() > LONGEST {
