@@ -110,6 +110,13 @@ pub struct Rejected {
     pub replay_message: Option<String>,
 }
 
+impl Rejected {
+    /// Whether it was replayed and accepted.
+    pub fn is_accepted(&self) -> bool {
+        self.replay_outcome.as_deref().is_some_and(|outcome| outcome != "refused")
+    }
+}
+
 /// Which refused commands; the default is all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RejectedFilter {
