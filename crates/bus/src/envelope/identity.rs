@@ -39,7 +39,11 @@ pub fn identify(
         let id = headers.get("nats-msg-id")?;
         identifier("Nats-Msg-Id", id).ok()
     });
-    let of_stream = stream.map_or_else(String::new, StreamFacts::source);
+    let of_stream = match (&id, stream) {
+        (_, None) => String::new(),
+        (Some(_), Some(facts)) => facts.source(),
+        (None, Some(facts)) => facts.source_of_numbers(),
+    };
     let (workspace, command) = names.parse_command(subject).unwrap_or(("", subject));
     Identity {
         source: source.unwrap_or(of_stream),

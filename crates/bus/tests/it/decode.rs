@@ -104,7 +104,13 @@ fn plain_json_gets_source_and_id_from_the_stream() {
     assert_eq!(incoming.source, "nats:USHER_COMMANDS:2026-11-23T16:06:40.123456789Z");
     assert_eq!((incoming.id.as_deref(), incoming.kind), (Some("crm-1"), None));
     assert_eq!(decode(&[("traceparent", "nonsense")], body).unwrap().traceparent, None);
-    assert_eq!(decode(&[], body).unwrap().id.as_deref(), Some("7"));
+    let numbered = decode(&[], body).unwrap();
+    assert_eq!(numbered.source, "nats:USHER_COMMANDS:2026-11-23T16:06:40.123456789Z#sequence");
+    assert_eq!(numbered.id.as_deref(), Some("7"));
+    // A sender that counts may come to the same number.
+    let counted = decode(&[("nats-msg-id", "7")], body).unwrap();
+    assert_eq!(counted.id, numbered.id);
+    assert_ne!(counted.source, numbered.source);
     let request = "usher.requests.acme.onboarding.create";
     let incoming = decode_command(&Names::default(), request, &Headers::new(), body, None).unwrap();
     assert_eq!((incoming.source.as_str(), incoming.id), ("nats:requests", None));
@@ -256,8 +262,10 @@ fn what_has_no_readable_name_is_known_by_the_streams() {
         let known = known_by(SUBJECT, headers, payload);
         assert_eq!((known.source.as_str(), known.id.as_deref()), (stream, Some("crm-1")), "{headers:?}");
     }
-    for headers in [&[][..], &[("nats-msg-id", &long)]] {
-        assert_eq!(known_by(SUBJECT, headers, b"{broken").id.as_deref(), Some("7"));
+    for headers in [&[][..], &[("nats-msg-id", long.as_str())]] {
+        let known = known_by(SUBJECT, headers, b"{broken");
+        let numbers = format!("{stream}#sequence");
+        assert_eq!((known.source, known.id.as_deref()), (numbers, Some("7")));
     }
     // What can be read of the two is.
     let sourceless = event_with("source", Value::Null);

@@ -162,7 +162,7 @@ pub(super) fn rejected(message: Message<'_>, deliveries: u64, names: &Names, fau
     // So that a repeat of the message is not rejected twice, also when it comes in another form.
     let identified = caught(|| identify(names, subject, headers, payload, stream_of(identity)));
     let known = identified.unwrap_or_else(|_panic| usher_bus::Identity {
-        source: stream_of(identity).map_or_else(String::new, StreamFacts::source),
+        source: stream_of(identity).map_or_else(String::new, StreamFacts::source_of_numbers),
         id: stream_of(identity).map(|facts| facts.sequence.to_string()),
         fingerprint: payload.to_vec(),
     });
