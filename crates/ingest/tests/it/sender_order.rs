@@ -10,7 +10,7 @@ use usher_testkit::skip_without_servers;
 
 use crate::{
     app::{TestApp, on_both_engines},
-    intake::{batch, create, customer, refusals},
+    intake::{batch, customer, refusals},
     wire::{Wire, command, message},
 };
 
@@ -40,7 +40,7 @@ async fn notes(app: &TestApp) -> String {
 
 async fn onboarding(app: &TestApp) {
     customer(app).await;
-    app.made("onboardings", create("one")).await;
+    app.made("onboardings", json!({"customer_id": "1", "external_id": "one"})).await;
 }
 
 const DONE: Verdict = Verdict::Committed;
@@ -184,7 +184,7 @@ async fn upserts_have_an_order_too(app: &TestApp) {
     let again = contact("i", 4, "older", "email");
     assert_eq!(wire.intake(app, Arc::new(|| ())).take(&batch(&wire, vec![again]).await).await, [SAME]);
     let titles = |found: Value| found["data"][0]["title"].clone();
-    assert_eq!(titles(app.get("contacts").await.ok()), "new");
+    assert_eq!(titles(app.get("customers/1/contacts").await.ok()), "new");
     assert!(refusals(app).await.is_empty());
 }
 
@@ -197,9 +197,7 @@ async fn the_parts_of_a_composite_have_an_order_each(app: &TestApp) {
         let data = json!({"external_id": format!("deal-{id}"), "customer": customer, "contacts": contacts});
         numbered("onboarding.create", "crm", id, &json!(sequence), &data)
     };
-    let person = |name: &str, title: &str| {
-        json!({"email": format!("{name}@example.com"), "name": name, "title": title})
-    };
+    let person = |name: &str, title: &str| json!({"email": format!("{name}@example.com"), "name": name, "title": title});
     let taken = batch(
         &wire,
         vec![
@@ -213,8 +211,9 @@ async fn the_parts_of_a_composite_have_an_order_each(app: &TestApp) {
     let late = batch(&wire, vec![deal("c", 8, &json!([person("bob", "old"), person("ada", "older")]))]).await;
     assert_eq!(wire.intake(app, Arc::new(|| ())).take(&late).await, [DONE]);
     assert_eq!(app.get("customers").await.ok()["data"][0]["name"], "Name 10");
-    let contacts = app.get("contacts").await.ok();
-    let mut titles: Vec<_> = contacts["data"].as_array().unwrap().iter().map(|it| it["title"].clone()).collect();
+    let contacts = app.get("customers/1/contacts").await.ok();
+    let mut titles: Vec<_> =
+        contacts["data"].as_array().unwrap().iter().map(|it| it["title"].clone()).collect();
     titles.sort_by_key(Value::to_string);
     assert_eq!(titles, ["first", "new"]);
     assert_eq!(app.get("onboardings").await.ok()["data"].as_array().unwrap().len(), 3);
