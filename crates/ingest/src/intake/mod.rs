@@ -13,7 +13,7 @@ mod advisories;
 mod apply;
 mod batch;
 mod metrics;
-mod plan;
+pub(crate) mod plan;
 mod read;
 mod replay;
 mod requests;
