@@ -57,6 +57,10 @@ statements! {
                         SELECT id FROM deliveries WHERE id < $1 AND status <> 'pending' ORDER BY id LIMIT $2)";
     FORGET_REQUESTS = "DELETE FROM reminder_requests WHERE id IN (
                         SELECT id FROM reminder_requests WHERE id < $1 AND planned_at IS NOT NULL ORDER BY id LIMIT $2)";
+    // What was never published is kept: nobody was told of it yet.
+    FORGET_REJECTED = "DELETE FROM rejected WHERE id IN (
+                        SELECT id FROM rejected WHERE rejected_at < $1 AND published_at IS NOT NULL
+                        ORDER BY rejected_at, id LIMIT $2)";
     TAKE_TURN = "INSERT INTO housekeeping (task, ran_at) VALUES ($1, $3)
                  ON CONFLICT (task) DO UPDATE SET ran_at = excluded.ran_at WHERE housekeeping.ran_at < $2";
     MARK = "UPDATE rejected SET published_at = $2 WHERE id {in:$1} AND published_at IS NULL";
@@ -230,6 +234,11 @@ impl Store {
         let oldest_kept = ReminderId::new(before, 0);
         let rows = self.forget(&FORGET_LEDGER, Arg::id(oldest_kept)).await?;
         Ok(rows + self.forget(&FORGET_REQUESTS, Arg::id(oldest_kept)).await?)
+    }
+
+    /// Deletes commands that were refused before that and are on the rejected stream, replayed or not; how many rows.
+    pub async fn forget_rejected(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        self.forget(&FORGET_REJECTED, Arg::time(before)).await
     }
 
     /// Deletes in batches, each in a transaction of its own.
