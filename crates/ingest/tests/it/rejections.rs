@@ -22,8 +22,13 @@ async fn a_bad_cloud_event_twice_is_rejected_once_with_its_source_and_id(app: &T
     let wire = Wire::new().await;
     let create = "usher.commands.acme.onboarding.create";
     let binary = |id: &'static str, subject: &str, kind: &'static str, content: &'static str, body: &str| {
-        let headers =
-            [("ce-specversion", "1.0"), ("Ce-Id", id), ("CE-Source", "/crm"), ("ce-type", kind), ("content-type", content)];
+        let headers = [
+            ("ce-specversion", "1.0"),
+            ("Ce-Id", id),
+            ("CE-Source", "/crm"),
+            ("ce-type", kind),
+            ("content-type", content),
+        ];
         message(subject, &headers, body)
     };
     let structured = |id: &str, subject: &str, kind: &str, data: &serde_json::Value| {
