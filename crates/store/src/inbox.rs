@@ -49,6 +49,8 @@ statements! {
                         SELECT workspace_id, source, message_id FROM inbox WHERE received_at < $1 LIMIT $2)";
     FORGET_SEQUENCES = "DELETE FROM source_sequences WHERE (workspace_id, source, subject_id) IN (
                         SELECT workspace_id, source, subject_id FROM source_sequences WHERE updated_at < $1 LIMIT $2)";
+    FORGET_SUSPECTS = "DELETE FROM suspects WHERE (stream, sequence) IN (
+                        SELECT stream, sequence FROM suspects WHERE begun_at < $1 LIMIT $2)";
     FORGET_ANSWERS = "DELETE FROM idempotency_keys WHERE (workspace_id, livemode, endpoint, key) IN (
                         SELECT workspace_id, livemode, endpoint, key FROM idempotency_keys WHERE created_at < $1 LIMIT $2)";
     REPLAYED = "UPDATE rejected SET replayed_at = $2, replay_outcome = $3, replay_message = $4 WHERE id = $1";
@@ -221,8 +223,12 @@ impl Store {
         answers: DateTime<Utc>,
     ) -> Result<u64, StoreError> {
         let mut rows = 0;
-        for (stmt, before) in [(&FORGET_INBOX, inbox), (&FORGET_SEQUENCES, inbox), (&FORGET_ANSWERS, answers)]
-        {
+        for (stmt, before) in [
+            (&FORGET_INBOX, inbox),
+            (&FORGET_SEQUENCES, inbox),
+            (&FORGET_SUSPECTS, inbox),
+            (&FORGET_ANSWERS, answers),
+        ] {
             rows += self.forget(stmt, Arg::time(before)).await?;
         }
         Ok(rows)

@@ -10,6 +10,8 @@ const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// Headers and body.
 type Form<'a> = (&'a [(&'a str, &'a str)], &'a [u8]);
+/// Headers, and a body that was made.
+type Owned<'a> = (&'a [(&'a str, &'a str)], Vec<u8>);
 /// Headers, body, and the code and field of the error.
 type Refused<'a> = (Vec<(&'a str, &'a str)>, Vec<u8>, &'a str, Option<&'a str>);
 
@@ -220,7 +222,7 @@ fn source_and_id_are_read_from_what_is_refused_for_another_reason() {
         format!(r#"{{"specversion":"1.0","id":"42","source":"/crm","type":"t","data":{data}}}"#).into_bytes()
     };
     let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
-    let cases: Vec<(&[(&str, &str)], Vec<u8>)> = vec![
+    let cases: Vec<Owned> = vec![
         (&headers, b"{broken".to_vec()),
         (&headers, vec![0xff]),
         (&headers, vec![]),

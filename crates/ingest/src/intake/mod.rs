@@ -18,6 +18,7 @@ mod read;
 mod replay;
 mod requests;
 mod strikes;
+mod suspects;
 mod workspaces;
 
 use std::{pin::pin, sync::Arc, time::Duration};
@@ -61,6 +62,7 @@ pub struct Intake {
     workspaces: Workspaces,
     strikes: Strikes,
     missing: Strikes,
+    unended: Vec<suspects::Key>,
     metrics: Metrics,
 }
 
@@ -81,6 +83,7 @@ impl Intake {
             workspaces: Workspaces::default(),
             strikes: Strikes::failed(),
             missing: Strikes::missing(),
+            unended: Vec::new(),
             metrics: Metrics::default(),
         }
     }

@@ -105,6 +105,8 @@ pub(super) async fn prepare(
         Refusal::new(Code::UnknownWorkspace, format!("there is no workspace {slug}"))
     })?;
     #[cfg(test)]
+    deadly(message.payload).await.map_err(Unread::Store)?;
+    #[cfg(test)]
     caught(|| failpoint(message.payload))?;
     let plan = caught(|| plan(&incoming))??;
     let dedupe = match &incoming.id {
@@ -125,6 +127,21 @@ pub(super) async fn prepare(
 #[cfg(test)]
 fn failpoint(payload: &[u8]) {
     assert!(!payload.windows(9).any(|it| it == b"failpoint"), "the handler of this message panics");
+}
+
+/// The tests are told here that a process would be dead now.
+#[cfg(test)]
+pub(super) static DIED: tokio::sync::Notify = tokio::sync::Notify::const_new();
+
+/// Where the tests let a process die, or its store go away.
+#[cfg(test)]
+async fn deadly(payload: &[u8]) -> Result<(), StoreError> {
+    let says = |word: &[u8]| payload.windows(word.len()).any(|it| it == word);
+    if says(b"deadly") {
+        DIED.notify_one();
+        std::future::pending::<()>().await;
+    }
+    if says(b"flapping") { Err(StoreError::Closed) } else { Ok(()) }
 }
 
 /// Makes an error of a panic, so that the other messages of the batch go on.

@@ -69,7 +69,7 @@ impl World {
         Ok(Self { store, workspace, clock, relay, published, samples, types, commands: 0, _dir: dir })
     }
 
-    fn sample(&mut self, about: String, message: &str, part: &str, value: &Value, valid: bool) {
+    fn sample(&mut self, about: &str, message: &str, part: &str, value: &Value, valid: bool) {
         let sample =
             json!({"about": about, "message": message, "part": part, "value": value, "valid": valid});
         self.samples.push(sample);
@@ -106,7 +106,7 @@ impl World {
             payload: payload.to_string().into_bytes(),
             code: "invalid_data".into(),
             message: "for the sake of the test".into(),
-            field: (self.commands % 2 == 0).then(|| "data".into()),
+            field: (self.commands.is_multiple_of(2)).then(|| "data".into()),
             attempts: 1,
         };
         self.store.reject(vec![refused], self.clock.now()).await?;
@@ -117,12 +117,12 @@ impl World {
         let valid = !matches!(replayed, Replayed::Refused { .. });
         let about = format!("{name} {form:?} {data}: {replayed:?}");
         if form == Form::Structured {
-            self.sample(about, &format!("{name}.structured"), "payload", &payload, valid);
+            self.sample(&about, &format!("{name}.structured"), "payload", &payload, valid);
         } else {
             let headers: Map<String, Value> =
                 headers.into_iter().map(|(name, value)| (name, value.into())).collect();
-            self.sample(about.clone(), name, "payload", &payload, valid);
-            self.sample(about, name, "headers", &Value::Object(headers), true);
+            self.sample(&about, name, "payload", &payload, valid);
+            self.sample(&about, name, "headers", &Value::Object(headers), true);
         }
         Ok(replayed)
     }
@@ -167,13 +167,13 @@ impl World {
                 let headers = message.headers.iter().map(|(name, value)| (name.to_owned(), value.into()));
                 let headers = Value::Object(headers.collect::<Map<_, _>>());
                 if message.subject.starts_with("usher.rejected.") {
-                    self.sample(message.subject, "rejected", "headers", &headers, true);
+                    self.sample(&message.subject, "rejected", "headers", &headers, true);
                     continue;
                 }
                 let payload: Value = serde_json::from_slice(&message.payload)?;
                 let kind = payload["type"].as_str().context("a type")?.to_owned();
-                self.sample(message.subject.clone(), &kind, "headers", &headers, true);
-                self.sample(message.subject, &kind, "payload", &payload, true);
+                self.sample(&message.subject, &kind, "headers", &headers, true);
+                self.sample(&message.subject, &kind, "payload", &payload, true);
                 self.types.insert(kind);
             }
         }
@@ -337,9 +337,9 @@ async fn what_is_published_and_accepted_is_what_the_document_says() -> anyhow::R
     usher_testkit::skip_without_servers!(Ok(()));
     let mut world = World::new().await?;
     for form in [Form::Plain, Form::Structured, Form::Binary] {
-        commands(&mut world, form).await?;
+        Box::pin(commands(&mut world, form)).await?;
     }
-    refusals(&mut world).await?;
+    Box::pin(refusals(&mut world)).await?;
     the_rest(&world).await?;
     world.publish().await?;
     let all: BTreeSet<String> = EventKind::ALL.iter().map(|kind| kind.as_str().to_owned()).collect();

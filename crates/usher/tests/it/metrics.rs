@@ -152,11 +152,12 @@ async fn metrics_change_for_a_reason_and_the_documentation_lists_them_all() -> a
     Ok(())
 }
 
+const COMMANDS: u32 = 1_500;
+
 /// Commands that come as fast as they can be published; the backlog of the outbox goes by itself.
 #[tokio::test]
 async fn the_relay_keeps_up_with_the_intake() -> anyhow::Result<()> {
     usher_testkit::skip_without_servers!(Ok(()));
-    const COMMANDS: u32 = 1_500;
     let (server, sink) = (Nats::start().await?, Sink::start().await?);
     let split = Split {
         database: postgres::fresh_database().await?.url,
