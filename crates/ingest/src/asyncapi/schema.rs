@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 use usher_bus::{
     ATTRIBUTE_HEADER, CLOUDEVENTS_JSON, CLOUDEVENTS_VERSION, COMMANDS, DECODE_CODES, EVENT_DATA,
-    EVENT_SOURCE, LONGEST_ATTRIBUTE, OPTIONAL_ATTRIBUTES, ORIGINAL, REJECTED_HEADERS,
-    REJECTED_HEADERS_IF_ANY, REJECTED_ID, REQUIRED_ATTRIBUTES, STEERING,
+    EVENT_SOURCE, LONGEST_ATTRIBUTE, OPTIONAL_ATTRIBUTES, ORIGINAL, ORIGINAL_HEADERS, REJECTED_HEADERS,
+    REJECTED_HEADERS_IF_ANY, REJECTED_ID, REQUIRED_ATTRIBUTES, STEERING, UNREADABLE_HEADERS,
 };
 use usher_lifecycle::{
     Code, ContactId, CustomerId, EventId, OnboardingId, ReminderId, TemplateId, UserId, WorkspaceId,
@@ -192,10 +192,10 @@ fn command_headers() -> Value {
 
 fn rejected_headers() -> Value {
     let text = || json!({"type": "string"});
-    let names = REJECTED_HEADERS.into_iter().chain(REJECTED_HEADERS_IF_ANY);
+    let names = REJECTED_HEADERS.into_iter().chain(REJECTED_HEADERS_IF_ANY).chain([ORIGINAL_HEADERS]);
     let mut properties: Map<String, Value> = names.map(|name| (name.to_owned(), text())).collect();
     let codes = Code::ALL.iter().map(|code| code.as_str());
-    let codes: BTreeSet<&str> = DECODE_CODES.into_iter().chain(codes).collect();
+    let codes: BTreeSet<&str> = DECODE_CODES.into_iter().chain([UNREADABLE_HEADERS]).chain(codes).collect();
     properties[REJECTED_HEADERS[0]]["description"] =
         "A code of docs/api.md or docs/events.md; more may come.".into();
     properties[REJECTED_HEADERS[0]]["examples"] = json!(codes);
