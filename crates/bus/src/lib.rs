@@ -16,9 +16,15 @@ mod subject;
 use std::time::Duration;
 
 pub use envelope::command::{COMMANDS, Incoming, decode_command};
-pub use envelope::decode::{DECODE_CODES, DecodeError, Envelope, StreamFacts, decode_envelope};
-pub use envelope::event::{CLOUDEVENTS_JSON, EventOut};
-pub use envelope::rejected::{REJECTED_HEADERS, Rejected};
+pub use envelope::decode::{
+    ATTRIBUTE_HEADER, CLOUDEVENTS_VERSION, DECODE_CODES, DecodeError, Envelope, LONGEST_ATTRIBUTE,
+    OPTIONAL_ATTRIBUTES, REQUIRED_ATTRIBUTES, StreamFacts, decode_envelope,
+};
+pub use envelope::event::{CLOUDEVENTS_JSON, EVENT_DATA, EVENT_SOURCE, EventOut};
+pub use envelope::identity::{Identity, identify};
+pub use envelope::rejected::{
+    ORIGINAL, REJECTED_HEADERS, REJECTED_HEADERS_IF_ANY, REJECTED_ID, Rejected, STEERING,
+};
 pub use error::{BusError, Cause, Difference, Mismatch, PublishError};
 pub use headers::{Headers, Outgoing, Published};
 pub use local::Local;

@@ -137,6 +137,11 @@ pub enum ActorKind {
     Email,
 }
 
+impl ActorKind {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::ApiKey, Self::User, Self::System, Self::Nats, Self::Slack, Self::Email];
+}
+
 impl Actor {
     /// usher itself.
     pub const fn system() -> Self {

@@ -49,6 +49,8 @@ statements! {
                         SELECT workspace_id, source, message_id FROM inbox WHERE received_at < $1 LIMIT $2)";
     FORGET_SEQUENCES = "DELETE FROM source_sequences WHERE (workspace_id, source, subject_id) IN (
                         SELECT workspace_id, source, subject_id FROM source_sequences WHERE updated_at < $1 LIMIT $2)";
+    FORGET_SUSPECTS = "DELETE FROM suspects WHERE (stream, sequence) IN (
+                        SELECT stream, sequence FROM suspects WHERE begun_at < $1 LIMIT $2)";
     FORGET_ANSWERS = "DELETE FROM idempotency_keys WHERE (workspace_id, livemode, endpoint, key) IN (
                         SELECT workspace_id, livemode, endpoint, key FROM idempotency_keys WHERE created_at < $1 LIMIT $2)";
     REPLAYED = "UPDATE rejected SET replayed_at = $2, replay_outcome = $3, replay_message = $4 WHERE id = $1";
@@ -57,6 +59,10 @@ statements! {
                         SELECT id FROM deliveries WHERE id < $1 AND status <> 'pending' ORDER BY id LIMIT $2)";
     FORGET_REQUESTS = "DELETE FROM reminder_requests WHERE id IN (
                         SELECT id FROM reminder_requests WHERE id < $1 AND planned_at IS NOT NULL ORDER BY id LIMIT $2)";
+    // What was never published is kept: nobody was told of it yet.
+    FORGET_REJECTED = "DELETE FROM rejected WHERE id IN (
+                        SELECT id FROM rejected WHERE rejected_at < $1 AND published_at IS NOT NULL
+                        ORDER BY rejected_at, id LIMIT $2)";
     TAKE_TURN = "INSERT INTO housekeeping (task, ran_at) VALUES ($1, $3)
                  ON CONFLICT (task) DO UPDATE SET ran_at = excluded.ran_at WHERE housekeeping.ran_at < $2";
     MARK = "UPDATE rejected SET published_at = $2 WHERE id {in:$1} AND published_at IS NULL";
@@ -108,6 +114,13 @@ pub struct Rejected {
     pub replay_outcome: Option<String>,
     /// Why it was refused again.
     pub replay_message: Option<String>,
+}
+
+impl Rejected {
+    /// Whether it was replayed and accepted.
+    pub fn is_accepted(&self) -> bool {
+        self.replay_outcome.as_deref().is_some_and(|outcome| outcome != "refused")
+    }
 }
 
 /// Which refused commands; the default is all.
@@ -211,8 +224,12 @@ impl Store {
         answers: DateTime<Utc>,
     ) -> Result<u64, StoreError> {
         let mut rows = 0;
-        for (stmt, before) in [(&FORGET_INBOX, inbox), (&FORGET_SEQUENCES, inbox), (&FORGET_ANSWERS, answers)]
-        {
+        for (stmt, before) in [
+            (&FORGET_INBOX, inbox),
+            (&FORGET_SEQUENCES, inbox),
+            (&FORGET_SUSPECTS, inbox),
+            (&FORGET_ANSWERS, answers),
+        ] {
             rows += self.forget(stmt, Arg::time(before)).await?;
         }
         Ok(rows)
@@ -224,6 +241,11 @@ impl Store {
         let oldest_kept = ReminderId::new(before, 0);
         let rows = self.forget(&FORGET_LEDGER, Arg::id(oldest_kept)).await?;
         Ok(rows + self.forget(&FORGET_REQUESTS, Arg::id(oldest_kept)).await?)
+    }
+
+    /// Deletes commands that were refused before that and are on the rejected stream, replayed or not; how many rows.
+    pub async fn forget_rejected(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        self.forget(&FORGET_REJECTED, Arg::time(before)).await
     }
 
     /// Deletes in batches, each in a transaction of its own.

@@ -23,6 +23,7 @@ mod reads;
 mod records;
 mod schedules;
 mod store;
+mod suspects;
 mod workspaces;
 
 pub use apply::{Applied, ApplyError, Dedupe, Outcome, Ref, Rehearsal, Request};

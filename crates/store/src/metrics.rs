@@ -71,6 +71,9 @@ pub struct Readings {
     pub connections_idle: u32,
 }
 
+/// What becomes of a request.
+const OUTCOMES: [&str; 6] = ["committed", "unchanged", "superseded", "duplicate", "refused", "failed"];
+
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
 /// Counts of what this process did.
@@ -91,7 +94,7 @@ impl Default for Metrics {
             deliveries: Family::default(),
             lag: Family::new_with_constructor(lag),
         };
-        for outcome in ["committed", "unchanged", "duplicate", "refused", "failed"] {
+        for outcome in OUTCOMES {
             drop(metrics.requests.get_or_create(&[("outcome", outcome)]));
         }
         for channel in Channel::ALL {
@@ -203,5 +206,45 @@ impl Store {
             connections,
             connections_idle: u32::try_from(idle).unwrap_or(u32::MAX),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use usher_lifecycle::{Code, Refusal};
+
+    use super::*;
+    use crate::StoreError;
+
+    /// One answer of each kind; a new outcome is a compile error in `applied`, and counted here.
+    fn answers() -> Vec<Result<Applied, ApplyError>> {
+        let outcomes = [Outcome::Committed, Outcome::Unchanged, Outcome::Superseded, Outcome::Duplicate];
+        let applied =
+            |outcome| Applied { outcome, id: String::new(), version: 1, body: String::new(), status: None };
+        let refused = Err(ApplyError::Refused(Refusal::new(Code::MissingField, "no")));
+        let failed = Err(ApplyError::Store(Arc::new(StoreError::Closed)));
+        outcomes.map(|outcome| Ok(applied(outcome))).into_iter().chain([refused, failed]).collect()
+    }
+
+    #[test]
+    fn every_outcome_is_there_from_the_start() {
+        let shown = |metrics: &Metrics| {
+            let mut registry = Registry::default();
+            metrics.register(&mut registry);
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &registry).expect("text");
+            let rows = text.lines().filter_map(|line| line.strip_prefix("usher_apply_requests_total"));
+            let mut rows: Vec<String> = rows.map(str::to_owned).collect();
+            rows.sort();
+            rows
+        };
+        let metrics = Metrics::default();
+        let before = shown(&metrics);
+        assert!(before.iter().all(|row| row.ends_with(" 0")), "{before:?}");
+        metrics.applied(&answers(), std::time::Duration::ZERO);
+        let after: Vec<String> = before.iter().map(|row| row.replace(" 0", " 1")).collect();
+        assert_eq!(shown(&metrics), after);
     }
 }

@@ -5,7 +5,7 @@ use sqlx::{Executor, SqlSafeStr};
 use crate::{
     Store, apply, bootstrap, counters,
     db::{Bulk, Db, Stmt},
-    deliveries, imports, inbox, keys, metrics, outbox, reads, schedules, store, workspaces,
+    deliveries, imports, inbox, keys, metrics, outbox, reads, schedules, store, suspects, workspaces,
 };
 
 const STATEMENTS: &[&[&Stmt]] = &[
@@ -33,6 +33,7 @@ const STATEMENTS: &[&[&Stmt]] = &[
     schedules::REDATE,
     schedules::STATEMENTS,
     store::STATEMENTS,
+    suspects::STATEMENTS,
     workspaces::STATEMENTS,
 ];
 

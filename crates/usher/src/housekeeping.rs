@@ -1,8 +1,8 @@
 //! Housekeeping: rows that nobody needs any more are deleted, by cron expressions, in batches.
 //!
 //! Laws: of replicas one does it each time; a row goes only when nothing needs it: an inbox id after every copy of its
-//! message is gone from the stream, an answer after its key has expired, a ledger row never while it is pending. The
-//! rhythm, escalation and threading of reminders are kept elsewhere, and live longer than any ledger.
+//! message is gone from the stream, a refused command after that, too, and never before it was published, an answer after
+//! its key has expired, a ledger row never while it is pending. The rhythm, escalation and threading of reminders are kept elsewhere, and live longer than any ledger.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
@@ -19,6 +19,8 @@ enum Task {
     Repeats,
     /// Old rows of the ledger.
     Ledger,
+    /// Old refused commands.
+    Rejected,
 }
 
 impl Task {
@@ -26,6 +28,7 @@ impl Task {
         match self {
             Self::Repeats => "repeats",
             Self::Ledger => "ledger",
+            Self::Rejected => "rejected",
         }
     }
 }
@@ -60,7 +63,10 @@ impl Housekeeping {
     pub(crate) async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let keep = &self.config.housekeeping;
         let zone = zone(&keep.time_zone)?;
-        let mut tasks: Vec<(Task, Cron)> = vec![(Task::Repeats, keep.repeats_schedule.clone())];
+        let mut tasks: Vec<(Task, Cron)> = vec![
+            (Task::Repeats, keep.repeats_schedule.clone()),
+            (Task::Rejected, keep.rejected_schedule.clone()),
+        ];
         if keep.ledger_days.is_some() {
             tasks.push((Task::Ledger, keep.ledger_schedule.clone()));
         }
@@ -123,6 +129,7 @@ impl Housekeeping {
                 Some(kept) => self.store.forget_ledger(days(kept)).await,
                 None => Ok(0),
             },
+            Task::Rejected => self.store.forget_rejected(days(config.housekeeping.rejected_days)).await,
         }
     }
 }

@@ -53,6 +53,13 @@ impl Incoming {
     }
 }
 
+/// The same of data that may be anything.
+pub(super) fn fingerprint(workspace: &str, command: &str, data: &Value) -> Vec<u8> {
+    let mut text = format!("{workspace}\n{command}\n");
+    canonical(data, &mut text);
+    text.into_bytes()
+}
+
 /// Reads a command or request. An error is final: the message can never succeed.
 pub fn decode_command(
     names: &Names,

@@ -4,7 +4,8 @@
 //! 2. else there is a `ce-specversion` header in any case: binary, attributes in `ce-` headers;
 //! 3. else the body is a JSON object with `specversion`: structured;
 //! 4. else plain JSON. Its source is the stream it came through with the stream's creation time (a stream made anew
-//!    repeats its numbers), its id the `Nats-Msg-Id`, else the number in the stream.
+//!    repeats its numbers), its id the `Nats-Msg-Id`, else the number in the stream. Numbers have a source of their own,
+//!    so that number 17 and `Nats-Msg-Id: 17` are two messages.
 //!
 //! Reading never panics, whatever the bytes.
 
@@ -15,9 +16,6 @@ use usher_lifecycle::json::parse_json;
 
 use super::percent;
 use crate::headers::Headers;
-
-/// Longest id, source, type and sequence, in characters.
-const LONGEST: usize = 255;
 
 /// Where in `JetStream` a message came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,9 +29,15 @@ pub struct StreamFacts {
 }
 
 impl StreamFacts {
-    /// The source of messages that name none: `nats:USHER_COMMANDS:2026-11-23T09:00:00.123456789Z`.
+    /// The source of messages that name none but have a `Nats-Msg-Id`:
+    /// `nats:USHER_COMMANDS:2026-11-23T09:00:00.123456789Z`.
     pub fn source(&self) -> String {
         format!("nats:{}:{}", self.name, self.created.to_rfc3339_opts(SecondsFormat::Nanos, true))
+    }
+
+    /// The source of messages whose id is their number in the stream: the same with `#sequence`.
+    pub fn source_of_numbers(&self) -> String {
+        format!("{}#sequence", self.source())
     }
 }
 
@@ -55,6 +59,26 @@ pub struct Envelope {
     /// The data; null when there is none.
     pub data: Value,
 }
+
+const SPECVERSION: &str = "specversion";
+const ID: &str = "id";
+const SOURCE: &str = "source";
+const TYPE: &str = "type";
+const TIME: &str = "time";
+const SEQUENCE: &str = "sequence";
+const DATACONTENTTYPE: &str = "datacontenttype";
+const TRACEPARENT: &str = "traceparent";
+
+/// The version of `CloudEvents` that is read.
+pub const CLOUDEVENTS_VERSION: &str = "1.0";
+/// The attributes that every `CloudEvent` needs.
+pub const REQUIRED_ATTRIBUTES: [&str; 4] = [SPECVERSION, ID, SOURCE, TYPE];
+/// The others that are read. In headers the content type is `Content-Type`, and a trace may be `traceparent` alone.
+pub const OPTIONAL_ATTRIBUTES: [&str; 4] = [TIME, SEQUENCE, DATACONTENTTYPE, TRACEPARENT];
+/// What an attribute is called among headers, in any case.
+pub const ATTRIBUTE_HEADER: &str = "ce-";
+/// Longest text of an attribute, in characters.
+pub const LONGEST_ATTRIBUTE: usize = 255;
 
 /// The codes that only a message can have; the others are those of the API.
 pub const DECODE_CODES: [&str; 7] = [
@@ -92,9 +116,8 @@ pub fn decode_envelope(
     payload: &[u8],
     stream: Option<&StreamFacts>,
 ) -> Result<Envelope, DecodeError> {
-    let media = headers.get("content-type").map(media_type);
-    if let Some(media) = media.as_deref().filter(|media| media.starts_with("application/cloudevents")) {
-        if !matches!(media, "application/cloudevents" | "application/cloudevents+json") {
+    if let Some(media) = structured_media(headers) {
+        if !matches!(media.as_str(), "application/cloudevents" | "application/cloudevents+json") {
             let message = format!("events of type {media:?} are not read; one event as JSON is");
             return Err(DecodeError::new("unsupported_content_type", None, message));
         }
@@ -109,9 +132,7 @@ pub fn decode_envelope(
         return binary(headers, payload);
     }
     match parse(payload)? {
-        Value::Object(attributes) if attributes.contains_key("specversion") => {
-            structured(attributes, headers)
-        }
+        Value::Object(attributes) if attributes.contains_key(SPECVERSION) => structured(attributes, headers),
         data @ (Value::Null
         | Value::Bool(_)
         | Value::Number(_)
@@ -119,6 +140,15 @@ pub fn decode_envelope(
         | Value::Array(_)
         | Value::Object(_)) => plain(data, headers, stream),
     }
+}
+
+/// Whether the content type says that the body is a `CloudEvent`.
+pub(super) fn is_structured(headers: &Headers) -> bool {
+    structured_media(headers).is_some()
+}
+
+fn structured_media(headers: &Headers) -> Option<String> {
+    headers.get("content-type").map(media_type).filter(|media| media.starts_with("application/cloudevents"))
 }
 
 fn structured(mut attributes: Map<String, Value>, headers: &Headers) -> Result<Envelope, DecodeError> {
@@ -134,13 +164,13 @@ fn binary(headers: &Headers, payload: &[u8]) -> Result<Envelope, DecodeError> {
     let mut attributes = Map::new();
     for (name, value) in headers.iter() {
         let name = name.to_ascii_lowercase();
-        if let Some(attribute) = name.strip_prefix("ce-") {
+        if let Some(attribute) = name.strip_prefix(ATTRIBUTE_HEADER) {
             // The first of several wins, as everywhere.
             attributes.entry(attribute).or_insert_with(|| Value::String(percent::decode(value)));
         }
     }
     if let Some(content_type) = headers.get("content-type") {
-        attributes.insert("datacontenttype".to_owned(), Value::String(content_type.to_owned()));
+        attributes.insert(DATACONTENTTYPE.to_owned(), Value::String(content_type.to_owned()));
     }
     // The content type first: a body that is no JSON by its own account should not be called broken JSON.
     require_json(&attributes)?;
@@ -149,12 +179,14 @@ fn binary(headers: &Headers, payload: &[u8]) -> Result<Envelope, DecodeError> {
 }
 
 fn plain(data: Value, headers: &Headers, stream: Option<&StreamFacts>) -> Result<Envelope, DecodeError> {
-    let id = match headers.get("nats-msg-id").filter(|id| !id.is_empty()) {
-        Some(id) => Some(identifier("Nats-Msg-Id", id)?),
-        None => stream.map(|facts| facts.sequence.to_string()),
+    let given = headers.get("nats-msg-id").filter(|id| !id.is_empty());
+    let given = given.map(|id| identifier("Nats-Msg-Id", id)).transpose()?;
+    let (source, id) = match (stream, given) {
+        (None, id) => ("nats:requests".to_owned(), id),
+        (Some(facts), Some(id)) => (facts.source(), Some(id)),
+        (Some(facts), None) => (facts.source_of_numbers(), Some(facts.sequence.to_string())),
     };
-    let source = stream.map_or_else(|| "nats:requests".to_owned(), StreamFacts::source);
-    let traceparent = headers.get("traceparent").and_then(well_formed_trace);
+    let traceparent = headers.get(TRACEPARENT).and_then(well_formed_trace);
     Ok(Envelope { source, id, kind: None, sequence: None, time: None, traceparent, data })
 }
 
@@ -163,22 +195,22 @@ fn envelope(
     headers: &Headers,
     data: Value,
 ) -> Result<Envelope, DecodeError> {
-    let version = required(attributes, "specversion")?;
-    if version != "1.0" {
-        let message = format!("specversion {version:?} is not read; \"1.0\" is");
-        return Err(DecodeError::new("unsupported_specversion", Some("specversion"), message));
+    let version = required(attributes, SPECVERSION)?;
+    if version != CLOUDEVENTS_VERSION {
+        let message = format!("specversion {version:?} is not read; {CLOUDEVENTS_VERSION:?} is");
+        return Err(DecodeError::new("unsupported_specversion", Some(SPECVERSION), message));
     }
-    let id = Some(required(attributes, "id")?);
-    let source = required(attributes, "source")?;
-    let kind = Some(required(attributes, "type")?);
+    let id = Some(required(attributes, ID)?);
+    let source = required(attributes, SOURCE)?;
+    let kind = Some(required(attributes, TYPE)?);
     require_json(attributes)?;
-    let time = match optional(attributes, "time")? {
+    let time = match optional(attributes, TIME)? {
         Some(text) => Some(DateTime::parse_from_rfc3339(&text).map_err(|_| {
-            DecodeError::new("invalid_attribute", Some("time"), format!("time {text:?} is not RFC 3339"))
+            DecodeError::new("invalid_attribute", Some(TIME), format!("time {text:?} is not RFC 3339"))
         })?),
         None => None,
     };
-    let traceparent = attributes.get("traceparent").and_then(Value::as_str).or(headers.get("traceparent"));
+    let traceparent = attributes.get(TRACEPARENT).and_then(Value::as_str).or(headers.get(TRACEPARENT));
     Ok(Envelope {
         source,
         id,
@@ -192,9 +224,9 @@ fn envelope(
 
 /// A text by the specification; a whole number is what senders mean by one.
 fn sequence(attributes: &Map<String, Value>) -> Result<Option<String>, DecodeError> {
-    match attributes.get("sequence") {
+    match attributes.get(SEQUENCE) {
         Some(Value::Number(number)) if number.is_i64() || number.is_u64() => Ok(Some(number.to_string())),
-        Some(_) | None => optional(attributes, "sequence"),
+        Some(_) | None => optional(attributes, SEQUENCE),
     }
 }
 
@@ -220,10 +252,11 @@ fn optional(attributes: &Map<String, Value>, name: &str) -> Result<Option<String
     }
 }
 
-fn identifier(name: &str, text: &str) -> Result<String, DecodeError> {
+/// A text that an attribute may be.
+pub(super) fn identifier(name: &str, text: &str) -> Result<String, DecodeError> {
     let reason = if text.is_empty() {
         "must not be empty"
-    } else if text.chars().count() > LONGEST {
+    } else if text.chars().count() > LONGEST_ATTRIBUTE {
         "must not have more than 255 characters"
     } else if text.contains(char::is_control) {
         "must not contain control characters"
@@ -234,13 +267,13 @@ fn identifier(name: &str, text: &str) -> Result<String, DecodeError> {
 }
 
 fn require_json(attributes: &Map<String, Value>) -> Result<(), DecodeError> {
-    let Some(content_type) = optional(attributes, "datacontenttype")? else { return Ok(()) };
+    let Some(content_type) = optional(attributes, DATACONTENTTYPE)? else { return Ok(()) };
     let media = media_type(&content_type);
     if matches!(media.as_str(), "application/json" | "text/json") || media.ends_with("+json") {
         return Ok(());
     }
     let message = format!("data of type {media:?} is not read; JSON is");
-    Err(DecodeError::new("unsupported_content_type", Some("datacontenttype"), message))
+    Err(DecodeError::new("unsupported_content_type", Some(DATACONTENTTYPE), message))
 }
 
 /// `Application/JSON; charset=utf-8` is `application/json`.

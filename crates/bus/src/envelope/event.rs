@@ -11,6 +11,10 @@ use crate::subject::{Names, SubjectError};
 
 /// The content type of every event we publish.
 pub const CLOUDEVENTS_JSON: &str = "application/cloudevents+json";
+/// What the source of every event we publish starts with; the workspace's slug follows.
+pub const EVENT_SOURCE: &str = "/usher/";
+/// The content type of the data of every event we publish.
+pub const EVENT_DATA: &str = "application/json";
 
 /// An event to be published.
 #[derive(Clone, Debug)]
@@ -57,7 +61,7 @@ impl EventOut {
     /// The message on the wire. Fails when workspace or kind cannot be part of a subject.
     pub fn to_message(&self, names: &Names) -> Result<Outgoing, SubjectError> {
         let subject = names.event(&self.workspace, &self.kind, self.livemode)?;
-        let source = format!("/usher/{}", self.workspace);
+        let source = format!("{EVENT_SOURCE}{}", self.workspace);
         let wire = Wire {
             specversion: "1.0",
             id: &self.id,
@@ -65,7 +69,7 @@ impl EventOut {
             kind: &self.kind,
             subject: &self.subject,
             time: self.time.to_rfc3339_opts(SecondsFormat::Micros, true),
-            datacontenttype: "application/json",
+            datacontenttype: EVENT_DATA,
             sequence: self.sequence.to_string(),
             ordinal: self.ordinal,
             livemode: self.livemode,

@@ -8,18 +8,24 @@ use crate::headers::{Headers, Outgoing};
 use crate::subject::Names;
 
 const ERROR: &str = "Usher-Error-";
-const ORIGINAL: &str = "Usher-Original-";
+const CODE: &str = "Usher-Error-Code";
+const MESSAGE: &str = "Usher-Error-Message";
+const FIELD: &str = "Usher-Error-Field";
+const ATTEMPTS: &str = "Usher-Error-Attempts";
+const LENGTH: &str = "Usher-Original-Length";
+/// What stands before the name of an original header that would steer the stream, `Nats-...`.
+pub const ORIGINAL: &str = "Usher-Original-";
+/// Headers that steer a stream begin so, in any case.
+pub const STEERING: &str = "Nats-";
+/// What the `Nats-Msg-Id` of a refused command starts with; the id of its row follows.
+pub const REJECTED_ID: &str = "rejected/";
 /// Longest message or field in a header, in characters; the whole text stands in the `rejected` table.
 const LONGEST: usize = 500;
 
-/// The headers that are added to a refused command.
-pub const REJECTED_HEADERS: [&str; 5] = [
-    "Usher-Error-Code",
-    "Usher-Error-Message",
-    "Usher-Error-Field",
-    "Usher-Error-Attempts",
-    "Usher-Original-Length",
-];
+/// The headers that are added to every refused command, beside `Nats-Msg-Id`.
+pub const REJECTED_HEADERS: [&str; 3] = [CODE, MESSAGE, ATTEMPTS];
+/// The headers that are added where there is something to say.
+pub const REJECTED_HEADERS_IF_ANY: [&str; 2] = [FIELD, LENGTH];
 
 /// A refused command and the reason.
 #[derive(Clone, Debug)]
@@ -49,7 +55,7 @@ impl Rejected {
         let reasons = self.reasons();
         let mut headers = reasons.clone();
         for (name, value) in self.headers.iter() {
-            if starts_with(name, "Nats-") {
+            if starts_with(name, STEERING) {
                 headers.push(format!("{ORIGINAL}{name}"), value);
             } else if !starts_with(name, ERROR) {
                 headers.push(name, value);
@@ -60,7 +66,7 @@ impl Rejected {
         }
         let mut payload = self.payload.clone();
         if headers.wire_len() + payload.len() > max_payload {
-            headers.push(format!("{ORIGINAL}Length"), payload.len().to_string());
+            headers.push(LENGTH, payload.len().to_string());
             payload.truncate(max_payload.saturating_sub(headers.wire_len()));
         }
         Outgoing { subject: names.rejected(&self.subject), headers, payload }
@@ -69,12 +75,12 @@ impl Rejected {
     fn reasons(&self) -> Headers {
         let short = |text: &str| text.chars().take(LONGEST).collect::<String>();
         let mut headers = Headers::new()
-            .with("Nats-Msg-Id", format!("rejected/{}", self.id))
-            .with(format!("{ERROR}Code"), &self.code)
-            .with(format!("{ERROR}Message"), short(&self.message))
-            .with(format!("{ERROR}Attempts"), self.attempts.to_string());
+            .with("Nats-Msg-Id", format!("{REJECTED_ID}{}", self.id))
+            .with(CODE, &self.code)
+            .with(MESSAGE, short(&self.message))
+            .with(ATTEMPTS, self.attempts.to_string());
         if let Some(field) = &self.field {
-            headers.push(format!("{ERROR}Field"), short(field));
+            headers.push(FIELD, short(field));
         }
         headers
     }

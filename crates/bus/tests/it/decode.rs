@@ -3,13 +3,15 @@
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use usher_bus::{DecodeError, Headers, Incoming, Names, StreamFacts, decode_command};
+use usher_bus::{DecodeError, Headers, Identity, Incoming, Names, StreamFacts, decode_command, identify};
 
 const SUBJECT: &str = "usher.commands.acme.onboarding.create";
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// Headers and body.
 type Form<'a> = (&'a [(&'a str, &'a str)], &'a [u8]);
+/// Headers, and a body that was made.
+type Owned<'a> = (&'a [(&'a str, &'a str)], Vec<u8>);
 /// Headers, body, and the code and field of the error.
 type Refused<'a> = (Vec<(&'a str, &'a str)>, Vec<u8>, &'a str, Option<&'a str>);
 
@@ -104,7 +106,13 @@ fn plain_json_gets_source_and_id_from_the_stream() {
     assert_eq!(incoming.source, "nats:USHER_COMMANDS:2026-11-23T16:06:40.123456789Z");
     assert_eq!((incoming.id.as_deref(), incoming.kind), (Some("crm-1"), None));
     assert_eq!(decode(&[("traceparent", "nonsense")], body).unwrap().traceparent, None);
-    assert_eq!(decode(&[], body).unwrap().id.as_deref(), Some("7"));
+    let numbered = decode(&[], body).unwrap();
+    assert_eq!(numbered.source, "nats:USHER_COMMANDS:2026-11-23T16:06:40.123456789Z#sequence");
+    assert_eq!(numbered.id.as_deref(), Some("7"));
+    // A sender that counts may come to the same number.
+    let counted = decode(&[("nats-msg-id", "7")], body).unwrap();
+    assert_eq!(counted.id, numbered.id);
+    assert_ne!(counted.source, numbered.source);
     let request = "usher.requests.acme.onboarding.create";
     let incoming = decode_command(&Names::default(), request, &Headers::new(), body, None).unwrap();
     assert_eq!((incoming.source.as_str(), incoming.id), ("nats:requests", None));
@@ -199,6 +207,86 @@ fn one_wish_has_one_fingerprint_in_every_form() {
     assert_ne!(elsewhere.fingerprint(), print(br#"{"a":1}"#));
 }
 
+fn known_by(subject: &str, headers: &[(&str, &str)], payload: &[u8]) -> Identity {
+    let headers: Headers = headers.iter().copied().collect();
+    identify(&Names::default(), subject, &headers, payload, Some(&facts()))
+}
+
+#[test]
+fn source_and_id_are_read_from_what_is_refused_for_another_reason() {
+    let headers = binary(&["CE-specversion", "CE-id", "CE-source", "CE-type"]);
+    let xml = [headers.clone(), vec![("content-type", "text/plain")]].concat();
+    let structured = [("content-type", "application/cloudevents+json"), ("nats-msg-id", "other")];
+    // Numbers beyond every range, keys that stand twice, nesting without end: all of it is in the data.
+    let data = |data: &str| {
+        format!(r#"{{"specversion":"1.0","id":"42","source":"/crm","type":"t","data":{data}}}"#).into_bytes()
+    };
+    let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+    let cases: Vec<Owned> = vec![
+        (&headers, b"{broken".to_vec()),
+        (&headers, vec![0xff]),
+        (&headers, vec![]),
+        (&xml, b"{}".to_vec()),
+        (&structured, event_with("data", json!([1]))),
+        (&structured, event_with("specversion", json!("0.3"))),
+        (&[], event_with("specversion", Value::Null)),
+        (&[], event_with("type", json!("usher.onboarding.delete"))),
+        (&[], event_with("datacontenttype", json!("text/plain"))),
+        (&[], event_with("data_base64", json!("e30="))),
+        (&[], event_with("time", json!("yesterday"))),
+        (&[], data(r#"{"n":1e999}"#)),
+        (&[], data(r#"{"n":1,"n":2}"#)),
+        (&[], data(&deep)),
+    ];
+    for (headers, payload) in cases {
+        let shown = String::from_utf8_lossy(&payload).into_owned();
+        assert!(decode(headers, &payload).is_err(), "{shown}");
+        let known = known_by(SUBJECT, headers, &payload);
+        assert_eq!((known.source.as_str(), known.id.as_deref()), ("/crm", Some("42")), "{headers:?} {shown}");
+    }
+    let known = known_by("usher.commands.acme.onboarding.explode", &[], &event_with("x", json!(1)));
+    assert_eq!((known.source.as_str(), known.id.as_deref()), ("/crm", Some("42")));
+}
+
+#[test]
+fn what_has_no_readable_name_is_known_by_the_streams() {
+    let stream = "nats:USHER_COMMANDS:2026-11-23T16:06:40.123456789Z";
+    let structured = ("content-type", "application/cloudevents+json");
+    let msg_id = ("nats-msg-id", "crm-1");
+    let long = "x".repeat(256);
+    let by_id: [Form; 4] = [
+        (&[msg_id], b"{broken"),
+        (&[structured, msg_id], b"{broken"),
+        (&[structured, msg_id], b"[\"1.0\",\"/crm\",\"42\"]"),
+        (&[("ce-specversion", "1.0"), msg_id], b"{broken"),
+    ];
+    for (headers, payload) in by_id {
+        let known = known_by(SUBJECT, headers, payload);
+        assert_eq!((known.source.as_str(), known.id.as_deref()), (stream, Some("crm-1")), "{headers:?}");
+    }
+    for headers in [&[][..], &[("nats-msg-id", long.as_str())]] {
+        let known = known_by(SUBJECT, headers, b"{broken");
+        let numbers = format!("{stream}#sequence");
+        assert_eq!((known.source, known.id.as_deref()), (numbers, Some("7")));
+    }
+    // What can be read of the two is.
+    let sourceless = event_with("source", Value::Null);
+    let known = known_by(SUBJECT, &[], &sourceless);
+    assert_eq!((known.source.as_str(), known.id.as_deref()), (stream, Some("42")));
+}
+
+#[test]
+fn what_is_refused_is_the_same_wish_in_every_form() {
+    let print = |headers: &[(&str, &str)], payload: &[u8]| known_by(SUBJECT, headers, payload).fingerprint;
+    let headers = binary(&["ce-specversion", "ce-id", "ce-source", "ce-type"]);
+    let nothing = print(&[], &event_with("data", json!([1, {"b": 1, "a": 2}])));
+    assert_eq!(nothing, print(&headers, br#"[1, {"a": 2, "b": 1}]"#));
+    let elsewhere = known_by("usher.commands.acme.onboarding.explode", &headers, br#"[1, {"a": 2, "b": 1}]"#);
+    assert_ne!(nothing, elsewhere.fingerprint);
+    assert_eq!(print(&headers, b"{broken"), print(&[], b"{broken"));
+    assert_ne!(print(&headers, b"{broken"), print(&headers, b"{ broken"));
+}
+
 fn json_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -247,6 +335,8 @@ proptest! {
         let headers: Headers = headers.into_iter().collect();
         let _ = decode_command(&Names::default(), &subject, &headers, &payload, None);
         let _ = decode_command(&Names::default(), SUBJECT, &headers, &payload, Some(&facts()));
+        let known = identify(&Names::default(), &subject, &headers, &payload, Some(&facts()));
+        prop_assert!(known.id.is_some_and(|id| !id.is_empty() && id.chars().count() <= 255));
     }
 
     #[test]
@@ -258,6 +348,9 @@ proptest! {
             prop_assert!(!id.is_empty() && !incoming.source.is_empty());
             prop_assert!(id.chars().count() <= 255 && !id.contains(char::is_control));
             prop_assert_eq!(incoming.fingerprint(), decode().unwrap().fingerprint());
+            let known = identify(&Names::default(), SUBJECT, &headers, body.to_string().as_bytes(), Some(&facts()));
+            prop_assert_eq!((known.source, known.id), (incoming.source.clone(), incoming.id.clone()));
+            prop_assert_eq!(known.fingerprint, incoming.fingerprint());
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The AsyncAPI 3.0 document: what goes over NATS, for people and for generators of clients.
 //!
-//! Law: it is made of the constants and schemas that the code works with (subjects, commands, event types, keys of
-//! bodies, objects of the API), so that it cannot say anything else. docs/asyncapi.json is its snapshot.
+//! Law: it is made of the constants and schemas that the code works with (subjects, commands, event types, attributes,
+//! headers, bodies and objects of the API), so that it cannot say anything else. docs/asyncapi.json is its snapshot, and a
+//! test of the whole holds what is really published and accepted against it.
 
+mod bodies;
 mod schema;
 
 use serde_json::{Map, Value, json};
@@ -170,15 +172,16 @@ fn operations(names: &Names) -> Value {
 
 fn messages() -> Value {
     let mut messages = Map::new();
-    for kind in event_types() {
+    for kind in EventKind::ALL {
+        let name = kind.as_str();
         messages.insert(
-            kind.into(),
-            json!({"name": kind, "title": kind, "contentType": CLOUDEVENTS_JSON,
-                   "headers": reference("components/schemas", "EventHeaders"), "payload": schema::event(kind)}),
+            name.into(),
+            json!({"name": name, "title": name, "contentType": CLOUDEVENTS_JSON,
+                   "headers": reference("components/schemas", "EventHeaders"), "payload": schema::event(*kind)}),
         );
     }
     for command in COMMANDS {
-        let body = reference("components/schemas", &schema::body_name(command));
+        let body = reference("components/schemas", &bodies::name(command));
         messages.insert(
             command.into(),
             json!({"name": command, "title": format!("{command}, as plain JSON or as a binary CloudEvent"),

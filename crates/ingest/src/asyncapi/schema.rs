@@ -1,64 +1,110 @@
-//! The schemas of the document: the objects of the API as `utoipa` derives them from their types, and bodies made of the
-//! keys that the readers take.
+//! The schemas of the document: the objects of the API, the data of commands, envelopes and headers.
+
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
-use usher_bus::DECODE_CODES;
-use usher_lifecycle::wire::{ContactObject, CustomerObject, OnboardingObject, UserObject};
-use utoipa::OpenApi;
+use usher_bus::{
+    ATTRIBUTE_HEADER, CLOUDEVENTS_JSON, CLOUDEVENTS_VERSION, COMMANDS, DECODE_CODES, EVENT_DATA,
+    EVENT_SOURCE, LONGEST_ATTRIBUTE, OPTIONAL_ATTRIBUTES, ORIGINAL, ORIGINAL_HEADERS, REJECTED_HEADERS,
+    REJECTED_HEADERS_IF_ANY, REJECTED_ID, REQUIRED_ATTRIBUTES, STEERING, UNREADABLE_HEADERS,
+};
+use usher_lifecycle::{
+    Code, ContactId, CustomerId, EventId, OnboardingId, ReminderId, TemplateId, UserId, WorkspaceId,
+    event::{ActorKind, EventKind},
+};
 
-use crate::body;
+use super::bodies;
+use crate::http::openapi;
 
-#[derive(OpenApi)]
-#[openapi(components(schemas(OnboardingObject, CustomerObject, ContactObject, UserObject)))]
-struct Objects;
+/// The API's objects that answers to commands have.
+const ANSWERS: [&str; 6] = ["Onboarding", "Customer", "Contact", "User", "Deleted", "Error"];
 
 /// All schemas by name.
 pub(super) fn all() -> Value {
-    let objects = serde_json::to_value(Objects::openapi()).unwrap_or_default();
-    let mut schemas = objects["components"]["schemas"].as_object().cloned().unwrap_or_default();
-    for (command, _) in BODIES {
-        let body = body(&schemas, command);
-        schemas.insert(body_name(command), body);
+    let api = openapi::schemas();
+    let mut schemas = Map::new();
+    for command in COMMANDS {
+        schemas.extend(bodies::data(&api, command).map(|body| (bodies::name(command), body)));
     }
+    let answers: Vec<Value> = ANSWERS.iter().map(|name| reference(name)).collect();
     schemas.insert("CloudEvent".into(), cloud_event());
     schemas.insert("Actor".into(), actor());
-    schemas.insert("Deleted".into(), deleted());
-    schemas.insert("Error".into(), error());
-    schemas
-        .insert("Answer".into(), any_of(&["Onboarding", "Customer", "Contact", "User", "Deleted", "Error"]));
+    schemas.insert("Answer".into(), json!({"anyOf": answers}));
     schemas.insert("EventHeaders".into(), event_headers());
     schemas.insert("CommandHeaders".into(), command_headers());
     schemas.insert("RejectedHeaders".into(), rejected_headers());
+    // Of the API's what is referred to, and what that refers to.
+    let mut wanted: BTreeSet<String> = EventKind::ALL.iter().map(|kind| about(*kind).1.to_owned()).collect();
+    schemas.values().for_each(|schema| referred(schema, &mut wanted));
+    while let Some(name) = wanted.pop_first() {
+        if let (false, Some(schema)) = (schemas.contains_key(&name), api.get(&name)) {
+            referred(schema, &mut wanted);
+            schemas.insert(name, schema.clone());
+        }
+    }
     schemas.into()
 }
 
+const SCHEMAS: &str = "#/components/schemas/";
+
 fn reference(name: &str) -> Value {
-    json!({"$ref": format!("#/components/schemas/{name}")})
+    json!({"$ref": format!("{SCHEMAS}{name}")})
 }
 
-fn any_of(names: &[&str]) -> Value {
-    json!({"anyOf": names.iter().map(|name| reference(name)).collect::<Vec<_>>()})
+/// The names of the schemas that this one refers to.
+fn referred(schema: &Value, names: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(object) => {
+            let name = object.get("$ref").and_then(Value::as_str).and_then(|it| it.strip_prefix(SCHEMAS));
+            names.extend(name.map(str::to_owned));
+            object.values().for_each(|value| referred(value, names));
+        }
+        Value::Array(items) => items.iter().for_each(|value| referred(value, names)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// What an event is about: what its subject starts with, and the schema of its object.
+const fn about(kind: EventKind) -> (&'static str, &'static str) {
+    match kind {
+        EventKind::OnboardingCreated
+        | EventKind::OnboardingUpdated
+        | EventKind::OnboardingPhaseChanged
+        | EventKind::OnboardingStateChanged
+        | EventKind::OnboardingAtRisk
+        | EventKind::OnboardingBackOnTrack
+        | EventKind::OnboardingLaunched
+        | EventKind::OnboardingCompleted
+        | EventKind::ReminderSnoozed => (OnboardingId::PREFIX, "Onboarding"),
+        EventKind::OnboardingDeleted => (OnboardingId::PREFIX, "Deleted"),
+        EventKind::ReminderSent
+        | EventKind::ReminderFailed
+        | EventKind::ReminderSkipped
+        | EventKind::ReminderEscalated => (ReminderId::PREFIX, "Reminder"),
+        EventKind::CustomerCreated | EventKind::CustomerUpdated => (CustomerId::PREFIX, "Customer"),
+        EventKind::CustomerDeleted => (CustomerId::PREFIX, "Deleted"),
+        EventKind::ContactCreated | EventKind::ContactUpdated => (ContactId::PREFIX, "Contact"),
+        EventKind::ContactDeleted => (ContactId::PREFIX, "Deleted"),
+        EventKind::TemplateCreated | EventKind::TemplateUpdated => (TemplateId::PREFIX, "Template"),
+        EventKind::TemplateDeleted => (TemplateId::PREFIX, "Deleted"),
+        EventKind::WorkspaceUpdated => (WorkspaceId::PREFIX, "Workspace"),
+        EventKind::UserCreated | EventKind::UserUpdated => (UserId::PREFIX, "User"),
+        EventKind::UserDeleted => (UserId::PREFIX, "Deleted"),
+    }
 }
 
 /// The payload of an event of this type.
-pub(super) fn event(kind: &str) -> Value {
-    let record = kind.split('.').next().unwrap_or_default();
-    let (object, prefix) = match record {
-        "onboarding" => (any_of(&["Onboarding", "Deleted"]), "onb_"),
-        "customer" => (any_of(&["Customer", "Deleted"]), "cust_"),
-        "user" => (any_of(&["User", "Deleted"]), "user_"),
-        "contact" => (any_of(&["Contact", "Deleted"]), "cont_"),
-        // Of a reminder the object is its row in the ledger, of `reminder.snoozed` the onboarding.
-        _ => (json!({"type": "object"}), ""),
-    };
+pub(super) fn event(kind: EventKind) -> Value {
+    let (prefix, object) = about(kind);
     json!({
         "allOf": [reference("CloudEvent")],
         "required": ["subject", "time", "datacontenttype", "sequence", "ordinal", "livemode", "data"],
         "properties": {
-            "id": {"type": "string", "pattern": "^evt_"},
-            "source": {"type": "string", "pattern": "^/usher/"},
-            "type": {"const": kind},
-            "subject": {"type": "string", "pattern": format!("^{prefix}")},
+            "id": {"type": "string", "pattern": format!("^{}_", EventId::PREFIX)},
+            "source": {"type": "string", "pattern": format!("^{EVENT_SOURCE}")},
+            "type": {"const": kind.as_str()},
+            "subject": {"type": "string", "pattern": format!("^{prefix}_")},
+            "datacontenttype": {"const": EVENT_DATA},
             "sequence": {"type": "string", "pattern": "^[0-9]+$", "description": "The subject's version after it."},
             "ordinal": {"type": "integer", "minimum": 0, "description": "The place among the events of that version."},
             "livemode": {"type": "boolean", "description": "False for test records."},
@@ -66,7 +112,7 @@ pub(super) fn event(kind: &str) -> Value {
                 "type": "object",
                 "required": ["object", "previous_attributes", "actor"],
                 "properties": {
-                    "object": object,
+                    "object": reference(object),
                     "previous_attributes": {"type": ["object", "null"]},
                     "actor": reference("Actor"),
                 },
@@ -75,131 +121,30 @@ pub(super) fn event(kind: &str) -> Value {
     })
 }
 
-/// `onboarding.create` -> `OnboardingCreate`.
-pub(super) fn body_name(command: &str) -> String {
-    command
-        .split('.')
-        .flat_map(|word| {
-            let mut letters = word.chars();
-            letters.next().into_iter().flat_map(char::to_uppercase).chain(letters)
-        })
-        .collect()
-}
-
-/// The commands with the API object whose fields they take, when they take any.
-const BODIES: [(&str, Option<&str>); 7] = [
-    ("onboarding.create", Some("Onboarding")),
-    ("onboarding.update", Some("Onboarding")),
-    ("onboarding.delete", None),
-    ("onboarding.snooze", None),
-    ("customer.upsert", Some("Customer")),
-    ("contact.upsert", Some("Contact")),
-    ("user.upsert", Some("User")),
-];
-
-/// The data of a command: the keys that its reader takes, each as the object of the API has it.
-fn body(schemas: &Map<String, Value>, command: &str) -> Value {
-    let object = BODIES.iter().find(|(name, _)| *name == command).and_then(|(_, object)| *object);
-    let mut properties = Map::new();
-    for key in body::keys_of_command(command) {
-        let like = object.and_then(|object| schemas.get(object)).map(|it| &it["properties"][*key]);
-        properties.insert((*key).to_owned(), field(key, like.filter(|it| !it.is_null())));
-    }
-    let required = body::required_of_command(command);
-    match command {
-        // In the place of customer_id; with it everything of one customer comes in one message.
-        "onboarding.create" => {
-            properties.insert("customer".into(), reference("CustomerUpsert"));
-            properties.insert(
-                "contacts".into(),
-                json!({"type": "array", "items": {"type": "object"}, "maxItems": 100}),
-            );
-        }
-        "contact.upsert" => drop(properties.insert("customer_id".into(), json!({"type": "string"}))),
-        _ => {}
-    }
-    if !["onboarding.create", "contact.upsert"].contains(&command) {
-        properties.insert(
-            "id".into(),
-            json!({"type": "string", "description": "An id, or digits for a display_id."}),
-        );
-        properties.insert("display_id".into(), json!({"type": "integer"}));
-        properties.insert("external_id".into(), json!({"type": ["string", "null"]}));
-        properties.insert("expected_version".into(), json!({"type": "integer"}));
-    }
-    json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
-}
-
-/// A field that callers write: as the object has it, and what only bodies have.
-fn field(key: &str, like: Option<&Value>) -> Value {
-    match (key, like) {
-        ("until", _) => json!({"type": "string", "format": "date-time"}),
-        ("days" | "reminder_frequency_days", _) => json!({"type": "integer", "minimum": 1, "maximum": 365}),
-        (_, Some(like)) => like.clone(),
-        ("reason", None) => json!({"type": "string"}),
-        (_, None) => json!(true),
-    }
-}
-
+/// What is read of a `CloudEvent`, ours or another one.
 fn cloud_event() -> Value {
-    let text = json!({"type": "string", "minLength": 1, "maxLength": 255});
-    json!({
-        "type": "object",
-        "required": ["specversion", "id", "source", "type"],
-        "properties": {
-            "specversion": {"const": "1.0"},
-            "id": text,
-            "source": text,
-            "type": text,
-            "subject": {"type": "string"},
-            "time": {"type": "string", "format": "date-time"},
-            "datacontenttype": {"type": "string"},
-            "sequence": {
-                "type": "string",
-                "description": "The sender's order: digits alone are compared as numbers, everything else byte by byte. An \
-                                older command about the same record has no effect.",
-            },
-            "traceparent": {"type": "string"},
-        },
-    })
+    let text = json!({"type": "string", "minLength": 1, "maxLength": LONGEST_ATTRIBUTE});
+    let names = REQUIRED_ATTRIBUTES.into_iter().chain(OPTIONAL_ATTRIBUTES);
+    let mut properties: Map<String, Value> = names.map(|name| (name.to_owned(), text.clone())).collect();
+    properties["specversion"] = json!({"const": CLOUDEVENTS_VERSION});
+    properties["time"]["format"] = "date-time".into();
+    properties["sequence"] = json!({
+        "type": ["string", "integer"],
+        "description": "The sender's order: digits alone are compared as numbers, everything else byte by byte. An older \
+                        command about the same record has no effect.",
+    });
+    properties.insert("subject".into(), json!({"type": "string"}));
+    json!({"type": "object", "required": REQUIRED_ATTRIBUTES, "properties": properties})
 }
 
 fn actor() -> Value {
     json!({
         "type": "object",
-        "required": ["type"],
+        "required": ["type", "id", "name"],
         "properties": {
-            "type": {"enum": ["api_key", "user", "nats", "system"]},
+            "type": {"enum": ActorKind::ALL},
             "id": {"type": ["string", "null"]},
             "name": {"type": ["string", "null"]},
-        },
-    })
-}
-
-fn deleted() -> Value {
-    json!({
-        "type": "object",
-        "required": ["object", "id", "deleted"],
-        "properties": {
-            "object": {"const": "deleted"}, "id": {"type": "string"}, "display_id": {"type": "integer"},
-            "deleted": {"const": true},
-        },
-    })
-}
-
-fn error() -> Value {
-    json!({
-        "type": "object",
-        "required": ["error"],
-        "properties": {
-            "error": {
-                "type": "object",
-                "required": ["type", "code", "message"],
-                "properties": {
-                    "type": {"type": "string"}, "code": {"type": "string"}, "message": {"type": "string"},
-                    "field": {"type": "string"},
-                },
-            },
         },
     })
 }
@@ -209,37 +154,75 @@ fn event_headers() -> Value {
         "type": "object",
         "required": ["Content-Type", "Nats-Msg-Id"],
         "properties": {
-            "Content-Type": {"const": usher_bus::CLOUDEVENTS_JSON},
-            "Nats-Msg-Id": {"type": "string", "description": "<source>/<id>, the same for every repeat."},
+            "Content-Type": {"const": CLOUDEVENTS_JSON},
+            "Nats-Msg-Id": {
+                "type": "string",
+                "pattern": format!("^{EVENT_SOURCE}"),
+                "description": "<source>/<id>, the same for every repeat.",
+            },
             "traceparent": {"type": "string"},
         },
     })
 }
 
 fn command_headers() -> Value {
-    let header = |name: &str| (format!("ce-{name}"), json!({"type": "string"}));
-    let mut properties: Map<String, Value> =
-        ["specversion", "id", "source", "type", "sequence", "time"].into_iter().map(header).collect();
+    let header = |name: &str| format!("{ATTRIBUTE_HEADER}{name}");
+    let text = json!({"type": "string", "minLength": 1});
+    // The content type of the data has a header of its own.
+    let names =
+        REQUIRED_ATTRIBUTES.into_iter().chain(OPTIONAL_ATTRIBUTES).filter(|name| *name != "datacontenttype");
+    let mut properties: Map<String, Value> = names.map(|name| (header(name), text.clone())).collect();
+    properties[&header("specversion")] = json!({"const": CLOUDEVENTS_VERSION});
+    properties
+        .insert("Content-Type".into(), json!({"type": "string", "description": "JSON, when it is given."}));
     properties.insert(
         "Nats-Msg-Id".into(),
-        json!({"type": "string", "description": "The id of a command in plain JSON."}),
+        json!({"type": "string", "maxLength": LONGEST_ATTRIBUTE, "description": "The id of a command in plain JSON."}),
     );
+    properties.insert("traceparent".into(), json!({"type": "string"}));
+    let (version, others) = (header(REQUIRED_ATTRIBUTES[0]), REQUIRED_ATTRIBUTES[1..].iter());
+    let others: Vec<String> = others.map(|name| header(name)).collect();
     json!({
         "type": "object",
-        "description": "With ce-specversion, in any case, it is a binary CloudEvent.",
+        "description": format!("With {version} it is a binary CloudEvent. Names in any case."),
         "properties": properties,
+        "dependencies": {version: others},
     })
 }
 
 fn rejected_headers() -> Value {
-    let names = usher_bus::REJECTED_HEADERS;
-    let mut properties: Map<String, Value> =
-        names.iter().map(|name| ((*name).to_owned(), json!({"type": "string"}))).collect();
-    let codes: Vec<&str> = DECODE_CODES.into_iter().collect();
-    properties["Usher-Error-Code"]["examples"] = json!(codes);
+    let text = || json!({"type": "string"});
+    let names = REJECTED_HEADERS.into_iter().chain(REJECTED_HEADERS_IF_ANY).chain([ORIGINAL_HEADERS]);
+    let mut properties: Map<String, Value> = names.map(|name| (name.to_owned(), text())).collect();
+    let codes = Code::ALL.iter().map(|code| code.as_str());
+    let codes: BTreeSet<&str> = DECODE_CODES.into_iter().chain([UNREADABLE_HEADERS]).chain(codes).collect();
+    properties[REJECTED_HEADERS[0]]["description"] =
+        "A code of docs/api.md or docs/events.md; more may come.".into();
+    properties[REJECTED_HEADERS[0]]["examples"] = json!(codes);
+    let id = "Nats-Msg-Id";
+    properties.insert(
+        id.into(),
+        json!({"type": "string", "pattern": format!("^{REJECTED_ID}"), "description": "The same for every repeat."}),
+    );
+    // In any case, as their sender wrote them.
+    let steering: String = STEERING
+        .chars()
+        .map(|letter| {
+            if letter.is_alphabetic() {
+                format!("[{}{}]", letter.to_ascii_uppercase(), letter.to_ascii_lowercase())
+            } else {
+                letter.to_string()
+            }
+        })
+        .collect();
+    let original =
+        json!({"type": "string", "description": "A header of the original that would steer the stream."});
+    let required: Vec<&str> = REJECTED_HEADERS.into_iter().chain([id]).collect();
     json!({
         "type": "object",
-        "required": ["Usher-Error-Code", "Usher-Error-Message", "Usher-Error-Attempts"],
+        "description": "With the headers of the original.",
+        "required": required,
         "properties": properties,
+        "patternProperties": {format!("^{ORIGINAL}{steering}"): original},
     })
 }

@@ -9,7 +9,7 @@ use usher_lifecycle::{
 use super::{create_onboarding, field::missing, patch_contact, patch_customer};
 
 /// Most contacts of one message.
-const CONTACTS: usize = 100;
+pub(crate) const CONTACTS: usize = 100;
 
 /// Whether the data of an `onboarding.create` brings more than the onboarding.
 pub(crate) fn is_composite(data: &Map<String, Value>) -> bool {
@@ -38,7 +38,8 @@ pub fn onboarding_with(mut data: Map<String, Value>) -> Result<Composite, Refusa
     Ok(Composite { customer, contacts, onboarding })
 }
 
-/// The data of a `contact.upsert`: `customer_id`, and the contact's fields with `external_id` or `email`.
+/// The data of a `contact.upsert` that does not name the contact by itself: `customer_id`, and the contact's fields with
+/// `external_id` or `email`.
 ///
 /// # Errors
 /// The first fault.

@@ -17,28 +17,7 @@ mod tests;
 mod user;
 mod workspace;
 
-/// The keys that the data of a command has besides those that say which record is meant.
-pub(crate) fn keys_of_command(command: &str) -> &'static [&'static str] {
-    match command {
-        "onboarding.create" => &onboarding::CREATE,
-        "onboarding.update" => &onboarding::PATCH,
-        "onboarding.snooze" => &["until", "days"],
-        "customer.upsert" => &customer::KNOWN,
-        "contact.upsert" => &contact::KNOWN,
-        "user.upsert" => &user::KNOWN,
-        _ => &[],
-    }
-}
-
-/// Those of them that may not be missing.
-pub(crate) fn required_of_command(command: &str) -> &'static [&'static str] {
-    match command {
-        "contact.upsert" => &["customer_id"],
-        _ => &[],
-    }
-}
-
-pub(crate) use composite::is_composite;
+pub(crate) use composite::{CONTACTS, is_composite};
 pub use composite::{contact_of, onboarding_with};
 pub(crate) use contact::KNOWN as CONTACT;
 pub use contact::{create_contact, patch_contact};

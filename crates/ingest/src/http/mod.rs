@@ -18,7 +18,7 @@ mod list;
 mod me;
 mod metrics;
 mod onboardings;
-mod openapi;
+pub(crate) mod openapi;
 mod payload;
 mod reminders;
 mod routes;

@@ -13,6 +13,7 @@ use super::{
     apply::{Way, apply, guarded},
     read::{Fault, Unread, prepare, rejected},
     strikes::Strike,
+    suspects::is_suspect,
 };
 use crate::relay::chain;
 
@@ -32,7 +33,7 @@ pub enum Verdict {
 }
 
 /// What is known of a message so far.
-enum State {
+pub(super) enum State {
     Settled(Verdict),
     /// To be kept with this reason.
     Faulty(Fault),
@@ -41,17 +42,39 @@ enum State {
 }
 
 /// The store's error as the log shows it.
-struct StoreErrorText(String);
+pub(super) struct StoreErrorText(String);
 
 impl Intake {
     /// Handles a batch and says of each message what became of it. Acknowledges nothing: a crash right after this only
     /// means that the messages come again, and then have no further effect.
     pub async fn take(&mut self, batch: &[Delivery]) -> Vec<Verdict> {
         let now = (self.clock)();
+        let mut verdicts = vec![Verdict::Away; batch.len()];
+        if self.end_what_ended().await.is_err() {
+            return verdicts;
+        }
+        let (suspects, others): (Vec<_>, Vec<_>) =
+            batch.iter().enumerate().partition(|(_, delivery)| is_suspect(delivery));
+        let together: Vec<&Delivery> = others.iter().map(|(_, delivery)| *delivery).collect();
+        let settled = self.together(&together, now).await;
+        for ((place, _), verdict) in others.into_iter().zip(settled) {
+            verdicts[place] = verdict;
+        }
+        for (place, delivery) in suspects {
+            verdicts[place] = self.alone(delivery, now).await;
+            if verdicts[place] == Verdict::Away {
+                break;
+            }
+        }
+        verdicts
+    }
+
+    /// Handles these in one transaction.
+    pub(super) async fn together(&mut self, batch: &[&Delivery], now: DateTime<Utc>) -> Vec<Verdict> {
         let mut states = Vec::with_capacity(batch.len());
         let mut plans = Vec::with_capacity(batch.len());
         let mut away = false;
-        for delivery in batch {
+        for delivery in batch.iter().copied() {
             if away {
                 // Asking for each would take a timeout each.
                 states.push(Some(State::Settled(Verdict::Away)));
@@ -82,10 +105,15 @@ impl Intake {
     }
 
     /// Keeps what can never succeed; counts what failed.
-    async fn settle(&mut self, batch: &[Delivery], states: Vec<State>, now: DateTime<Utc>) -> Vec<Verdict> {
+    pub(super) async fn settle(
+        &mut self,
+        batch: &[&Delivery],
+        states: Vec<State>,
+        now: DateTime<Utc>,
+    ) -> Vec<Verdict> {
         let mut verdicts = Vec::with_capacity(batch.len());
         let mut given_up = Vec::new();
-        for (delivery, state) in batch.iter().zip(states) {
+        for (delivery, state) in batch.iter().copied().zip(states) {
             let verdict = match state {
                 State::Settled(verdict) => verdict,
                 State::Faulty(fault) if let Some(delay) = self.waits(delivery, &fault) => {
@@ -155,7 +183,7 @@ impl Intake {
     /// Writes the rejections; where that fails, the message comes again.
     async fn keep(
         &self,
-        batch: &[Delivery],
+        batch: &[&Delivery],
         given_up: Vec<(usize, Fault)>,
         verdicts: &mut [Verdict],
         now: DateTime<Utc>,
@@ -163,7 +191,7 @@ impl Intake {
         let mut places = Vec::with_capacity(given_up.len());
         let mut rows = Vec::with_capacity(given_up.len());
         for (place, fault) in given_up {
-            let Some(delivery) = batch.get(place) else { continue };
+            let Some(delivery) = batch.get(place).copied() else { continue };
             let row = rejected(delivery.into(), delivery.num_delivered, self.nats.names(), fault);
             let NewRejected { source, message_id, code, field, .. } = &row;
             tracing::warn!(source, message_id, code, field, "a command is rejected");
@@ -219,17 +247,17 @@ impl From<super::apply::Answer> for State {
     }
 }
 
-fn failed(error: &StoreError) -> State {
+pub(super) fn failed(error: &StoreError) -> State {
     if error.is_away() { State::Settled(Verdict::Away) } else { State::Failed(StoreErrorText(chain(error))) }
 }
 
-fn poison() -> Fault {
+pub(super) fn poison() -> Fault {
     let message = "handling this message failed again and again for a reason of ours; the log tells it";
     usher_lifecycle::Refusal::new(Code::Poison, message).into()
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![expect(clippy::unwrap_used, reason = "a panic is the message of a failed test")]
 
     use std::sync::Arc;
@@ -241,19 +269,24 @@ mod tests {
 
     use super::*;
 
-    /// Two commands as they are delivered, and an intake on a store with the workspace acme.
-    async fn delivered(server: &usher_testkit::nats::Nats, store: Store) -> (Intake, Vec<Delivery>) {
+    /// Two commands as they are delivered, and an intake on a store with the workspace acme. The first one says what its
+    /// handler does.
+    pub(in crate::intake) async fn delivered(
+        server: &usher_testkit::nats::Nats,
+        store: Store,
+        bad: &'static str,
+    ) -> (Intake, Vec<Delivery>) {
         let (slug, name, rules) = ("acme".into(), "Acme".into(), Rules::default());
         store.bootstrap(&Bootstrap { slug, name, rules, secret: None }, DateTime::UNIX_EPOCH).await.unwrap();
         let nats = Nats::connect(Settings::new(&server.url())).await.unwrap();
         nats.ensure_streams().await.unwrap();
-        let command = |id: &str, name: &str, body: &'static str| Outgoing {
+        let command = |id: &str, name: &str, body: &str| Outgoing {
             subject: format!("usher.commands.acme.{name}"),
             headers: Headers::new().with("Nats-Msg-Id", id),
-            payload: Bytes::from_static(body.as_bytes()),
+            payload: Bytes::copy_from_slice(body.as_bytes()),
         };
         let messages = vec![
-            command("bad", "onboarding.create", r#"{"customer_id":"1","notes":"failpoint"}"#),
+            command("bad", "onboarding.create", &format!(r#"{{"customer_id":"1","notes":"{bad}"}}"#)),
             command("good", "customer.upsert", r#"{"external_id":"crm-1","name":"Initech"}"#),
         ];
         assert!(nats.publish_window(messages).await.iter().all(Result::is_ok));
@@ -274,7 +307,7 @@ mod tests {
         let url = format!("sqlite://{}", directory.path().join("usher.db").display());
         let store = Store::connect(&url, 1).await.unwrap();
         store.migrate().await.unwrap();
-        let (mut intake, batch) = delivered(&server, store.clone()).await;
+        let (mut intake, batch) = delivered(&server, store.clone(), "failpoint").await;
         let (mut bad, mut good) = (Vec::new(), Vec::new());
         for crashes in 1..=5 {
             // The handler of the first message really panics.
@@ -284,7 +317,8 @@ mod tests {
             assert_eq!(store.rejected(10).await.unwrap().len(), usize::from(crashes == 5));
             // That the store was away meanwhile is no fault of the message.
             let away = vec![failed(&StoreError::Closed), State::Settled(Verdict::Unchanged)];
-            assert_eq!(intake.settle(&batch, away, DateTime::UNIX_EPOCH).await[0], Verdict::Away);
+            let both: Vec<&Delivery> = batch.iter().collect();
+            assert_eq!(intake.settle(&both, away, DateTime::UNIX_EPOCH).await[0], Verdict::Away);
         }
         let later = |seconds| Verdict::Later(Duration::from_secs(seconds));
         assert_eq!(bad, [later(1), later(4), later(16), later(60), Verdict::Rejected]);

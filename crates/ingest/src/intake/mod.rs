@@ -13,11 +13,12 @@ mod advisories;
 mod apply;
 mod batch;
 mod metrics;
-mod plan;
+pub(crate) mod plan;
 mod read;
 mod replay;
 mod requests;
 mod strikes;
+mod suspects;
 mod workspaces;
 
 use std::{pin::pin, sync::Arc, time::Duration};
@@ -61,6 +62,7 @@ pub struct Intake {
     workspaces: Workspaces,
     strikes: Strikes,
     missing: Strikes,
+    unended: Vec<suspects::Key>,
     metrics: Metrics,
 }
 
@@ -81,6 +83,7 @@ impl Intake {
             workspaces: Workspaces::default(),
             strikes: Strikes::failed(),
             missing: Strikes::missing(),
+            unended: Vec::new(),
             metrics: Metrics::default(),
         }
     }
@@ -217,13 +220,21 @@ impl Intake {
 
     /// Waits until the store answers, `wait` at first, then ever longer. Returns the wait for the next time: a store
     /// that answers and still takes nothing (a full disk) is asked ever less, too.
-    async fn until_back(&self, mut wait: Duration, shutdown: &CancellationToken) -> Duration {
-        loop {
-            pause(wait, shutdown).await;
-            wait = LONGEST.min(wait * 2);
-            if shutdown.is_cancelled() || self.store.ping().await.is_ok() {
-                return wait;
-            }
+    async fn until_back(&self, wait: Duration, shutdown: &CancellationToken) -> Duration {
+        until(wait, shutdown, || async { self.store.ping().await.is_ok() }).await
+    }
+}
+
+async fn until<F: Future<Output = bool>>(
+    mut wait: Duration,
+    shutdown: &CancellationToken,
+    mut is_back: impl FnMut() -> F,
+) -> Duration {
+    loop {
+        pause(wait, shutdown).await;
+        wait = LONGEST.min(wait * 2);
+        if shutdown.is_cancelled() || is_back().await {
+            return wait;
         }
     }
 }
@@ -232,5 +243,31 @@ async fn pause(length: Duration, shutdown: &CancellationToken) {
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = tokio::time::sleep(length) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_is_away_is_asked_less_and_less() {
+        let (began, mut asked) = (Instant::now(), Vec::new());
+        let next = until(SHORTEST, &CancellationToken::new(), || {
+            asked.push(began.elapsed().as_secs());
+            std::future::ready(asked.len() == 8)
+        })
+        .await;
+        assert_eq!(asked, [1, 3, 7, 15, 31, 63, 123, 183]);
+        // If it takes nothing all the same, it is asked as seldom at once.
+        assert_eq!(next, LONGEST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_the_store_at_the_end() {
+        let (began, shutdown) = (Instant::now(), CancellationToken::new());
+        shutdown.cancel();
+        until(LONGEST, &shutdown, || std::future::ready(false)).await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
     }
 }

@@ -16,7 +16,7 @@ use usher_store::Ref;
 use crate::body;
 
 /// Longest text that names a record.
-const REFERENCE: usize = 300;
+pub(crate) const REFERENCE: usize = 300;
 
 /// What a command asks of the store.
 #[derive(Debug, Clone)]
@@ -59,8 +59,8 @@ impl Plan {
 pub(super) fn plan(incoming: &Incoming) -> Result<Plan, Refusal> {
     let data = incoming.data.clone();
     match incoming.command {
-        "onboarding.create" if body::is_composite(&data) => Ok(whole(body::onboarding_with(data)?)),
-        "contact.upsert" => Ok(whole(body::contact_of(data)?)),
+        "onboarding.create" if body::is_composite(&data) => Ok(whole(body::onboarding_with(data)?, None)),
+        "contact.upsert" => contact(data),
         "onboarding.create" => {
             let command = Command::CreateOnboarding(body::create_onboarding(&Value::Object(data))?);
             Ok(Plan::Fixed(Box::new(Step { command, target: None, expected_version: None })))
@@ -86,10 +86,29 @@ pub(super) fn plan(incoming: &Incoming) -> Result<Plan, Refusal> {
     }
 }
 
-/// Several records of one message.
-fn whole(composite: Composite) -> Plan {
+/// Several records of one message; a version is that of its contacts.
+fn whole(composite: Composite, expected_version: Option<i64>) -> Plan {
     let command = Command::Compose(Box::new(composite));
-    Plan::Fixed(Box::new(Step { command, target: None, expected_version: None }))
+    Plan::Fixed(Box::new(Step { command, target: None, expected_version }))
+}
+
+/// With `customer_id` a contact of that customer, by `external_id` or `email`; else by its own names, as any record.
+fn contact(mut data: Map<String, Value>) -> Result<Plan, Refusal> {
+    let change: Read = |body| Ok(Command::ChangeContact(body::patch_contact(body)?));
+    if ["id", "display_id"].into_iter().any(|name| data.contains_key(name)) {
+        if data.contains_key("customer_id") {
+            let message =
+                "a contact stays with its customer; beside id or display_id there is no customer_id";
+            return Err(Refusal::field(Code::InvalidCombination, "customer_id", message));
+        }
+    } else if data.contains_key("customer_id") || !data.contains_key("external_id") {
+        let expected_version = expected_version(&mut data)?;
+        return Ok(whole(body::contact_of(data)?, expected_version));
+    }
+    upsert(data, Aggregate::Contact, change, |_nobodys| {
+        let message = "there is no such contact, and a new one needs its customer_id";
+        Err(Refusal::field(Code::MissingField, "customer_id", message))
+    })
 }
 
 type Read = fn(&Value) -> Result<Command, Refusal>;
@@ -230,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_version_is_taken_out_of_the_data() {
-        for command in ["onboarding.update", "onboarding.delete", "customer.upsert"] {
+        for command in ["onboarding.update", "onboarding.delete", "customer.upsert", "contact.upsert"] {
             let step = step(command, &json!({"external_id": "x", "expected_version": 3}));
             assert_eq!(step.expected_version, Some(3), "{command}");
         }
@@ -248,6 +267,20 @@ mod tests {
         assert!(is_upsert(json!({"external_id": "x", "name": "Acme"})));
         assert!(!is_upsert(json!({"external_id": "x", "name": "Acme", "expected_version": 1})));
         assert!(!is_upsert(json!({"id": "cus_1", "name": "Acme"})));
+    }
+
+    #[test]
+    fn a_contact_has_names_of_its_own_and_those_among_its_customers() {
+        let step = |data| step("contact.upsert", &data);
+        let by_id = step(json!({"id": "contact_1", "external_id": "p-2", "expected_version": 3}));
+        assert_eq!((by_id.target, by_id.expected_version), (Some(Ref::Id("contact_1".into())), Some(3)));
+        let Command::ChangeContact(patch) = by_id.command else { panic!("{:?}", by_id.command) };
+        assert_eq!(patch.external_id, Some(Some("p-2".into())));
+        assert_eq!(step(json!({"display_id": 4})).target, Some(Ref::DisplayId(4)));
+        assert_eq!(step(json!({"external_id": "p-1"})).target, Some(Ref::ExternalId("p-1".into())));
+        let among = step(json!({"customer_id": "1", "email": "a@b.example", "expected_version": 3}));
+        assert!(matches!(among.command, Command::Compose(_)), "{:?}", among.command);
+        assert_eq!((among.target, among.expected_version), (None, Some(3)));
     }
 
     #[test]
@@ -285,6 +318,13 @@ mod tests {
             ),
             ("contact.upsert", json!({"email": "a@b.example"}), "missing_field", "customer_id"),
             ("contact.upsert", json!({"customer_id": "1", "name": "x"}), "missing_field", "external_id"),
+            (
+                "contact.upsert",
+                json!({"customer_id": "1", "id": "contact_1"}),
+                "invalid_combination",
+                "customer_id",
+            ),
+            ("contact.upsert", json!({"display_id": 1, "email": 7}), "invalid_type", "email"),
             ("user.upsert", json!({"external_id": "x", "email": 1}), "invalid_type", "email"),
         ] {
             assert_eq!(refused(command, &data), (code, Some(field.to_owned())), "{command} {data}");

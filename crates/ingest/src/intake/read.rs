@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
-use usher_bus::{DecodeError, Delivery, Headers, Incoming, Names, StreamFacts, decode_command};
+use usher_bus::{DecodeError, Delivery, Headers, Incoming, Names, StreamFacts, decode_command, identify};
 use usher_lifecycle::{
     Code, Refusal,
     event::{Actor, ActorKind},
@@ -19,9 +19,6 @@ use super::{
     workspaces::Workspaces,
 };
 use crate::http::BODY_LIMIT;
-
-/// Longest id that is taken over from a message that cannot be read, in characters.
-const LONGEST_ID: usize = 255;
 
 /// Why a message can never succeed.
 #[derive(Debug, Clone)]
@@ -108,6 +105,8 @@ pub(super) async fn prepare(
         Refusal::new(Code::UnknownWorkspace, format!("there is no workspace {slug}"))
     })?;
     #[cfg(test)]
+    deadly(message.payload).await.map_err(Unread::Store)?;
+    #[cfg(test)]
     caught(|| failpoint(message.payload))?;
     let plan = caught(|| plan(&incoming))??;
     let dedupe = match &incoming.id {
@@ -130,6 +129,21 @@ fn failpoint(payload: &[u8]) {
     assert!(!payload.windows(9).any(|it| it == b"failpoint"), "the handler of this message panics");
 }
 
+/// The tests are told here that a process would be dead now.
+#[cfg(test)]
+pub(super) static DIED: tokio::sync::Notify = tokio::sync::Notify::const_new();
+
+/// Where the tests let a process die, or its store go away.
+#[cfg(test)]
+async fn deadly(payload: &[u8]) -> Result<(), StoreError> {
+    let says = |word: &[u8]| payload.windows(word.len()).any(|it| it == word);
+    if says(b"deadly") {
+        DIED.notify_one();
+        std::future::pending::<()>().await;
+    }
+    if says(b"flapping") { Err(StoreError::Closed) } else { Ok(()) }
+}
+
 /// Makes an error of a panic, so that the other messages of the batch go on.
 fn caught<T>(handler: impl FnOnce() -> T) -> Result<T, Unread> {
     catch_unwind(AssertUnwindSafe(handler)).map_err(|_panic| Unread::Store(panicked()))
@@ -142,11 +156,7 @@ fn decode(message: Message<'_>, names: &Names) -> Result<Incoming, Fault> {
         return Err(Refusal::new(Code::PayloadTooLarge, why).into());
     }
     let Message { subject, headers, payload, identity } = message;
-    let stream = match identity {
-        Identity::Stream(facts) => Some(facts),
-        Identity::Request | Identity::Kept { .. } => None,
-    };
-    let mut incoming = decode_command(names, subject, headers, payload, stream)?;
+    let mut incoming = decode_command(names, subject, headers, payload, stream_of(identity))?;
     if let (Identity::Kept { source, message_id }, None) = (identity, &incoming.kind) {
         source.clone_into(&mut incoming.source);
         incoming.id = Some(message_id.to_owned());
@@ -154,19 +164,32 @@ fn decode(message: Message<'_>, names: &Names) -> Result<Incoming, Fault> {
     Ok(incoming)
 }
 
+const fn stream_of(identity: Identity<'_>) -> Option<&StreamFacts> {
+    match identity {
+        Identity::Stream(facts) => Some(facts),
+        Identity::Request | Identity::Kept { .. } => None,
+    }
+}
+
 /// The row of a message that is given up, delivered so many times.
 pub(super) fn rejected(message: Message<'_>, deliveries: u64, names: &Names, fault: Fault) -> NewRejected {
-    let Message { subject, headers, payload, .. } = message;
+    let Message { subject, headers, payload, identity } = message;
     // What the subject says, also when nobody knows such a workspace or command.
     let (workspace, command) = names.parse_command(subject).unwrap_or(("", subject));
-    let (source, message_id, body_hash) = identity(message, names);
+    // So that a repeat of the message is not rejected twice, also when it comes in another form.
+    let identified = caught(|| identify(names, subject, headers, payload, stream_of(identity)));
+    let known = identified.unwrap_or_else(|_panic| usher_bus::Identity {
+        source: stream_of(identity).map_or_else(String::new, StreamFacts::source_of_numbers),
+        id: stream_of(identity).map(|facts| facts.sequence.to_string()),
+        fingerprint: payload.to_vec(),
+    });
     NewRejected {
         workspace: workspace.to_owned(),
         command: command.to_owned(),
         subject: subject.to_owned(),
-        source,
-        message_id,
-        body_hash,
+        source: known.source,
+        message_id: known.id.unwrap_or_default(),
+        body_hash: hash(&known.fingerprint),
         headers: headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         payload: payload.to_vec(),
         code: fault.code.to_owned(),
@@ -174,27 +197,6 @@ pub(super) fn rejected(message: Message<'_>, deliveries: u64, names: &Names, fau
         field: fault.field,
         attempts: i64::try_from(deliveries).unwrap_or(i64::MAX),
     }
-}
-
-/// Source, id and a hash of what is wanted, as far as they can be read, so that a repeat of the message is not rejected
-/// twice, also when it comes in another form.
-fn identity(message: Message<'_>, names: &Names) -> (String, String, String) {
-    let Message { subject, headers, payload, identity } = message;
-    let stream = match identity {
-        Identity::Stream(facts) => Some(facts),
-        Identity::Request | Identity::Kept { .. } => None,
-    };
-    let decoded = caught(|| decode_command(names, subject, headers, payload, stream));
-    if let Ok(Ok(incoming)) = decoded
-        && let Some(id) = &incoming.id
-    {
-        return (incoming.source.clone(), id.clone(), hash(&incoming.fingerprint()));
-    }
-    // An id that is too long for an id is a reason to reject, and too long for the row's index.
-    let given = headers.get("nats-msg-id").filter(|id| (1..=LONGEST_ID).contains(&id.chars().count()));
-    let number = stream.map(|facts| facts.sequence.to_string());
-    let id = given.map(str::to_owned).or(number).unwrap_or_default();
-    (stream.map_or_else(String::new, StreamFacts::source), id, hash(payload))
 }
 
 /// SHA-256 in hex.

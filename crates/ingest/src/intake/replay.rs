@@ -2,7 +2,7 @@
 //! store. No NATS is needed, and what became of it is known at once.
 //!
 //! Law: replaying twice does no harm. It is the same message with the same id, and the inbox knows it; a refused one has
-//! used up no id.
+//! used up no id. The inbox forgets, the row does not: one that was replayed and accepted is not applied again.
 
 use chrono::{DateTime, Utc};
 use usher_bus::{Headers, Names};
@@ -90,6 +90,10 @@ impl Replay {
         attempt: Try,
         now: DateTime<Utc>,
     ) -> Result<Replayed, StoreError> {
+        if rejected.is_accepted() {
+            // The row goes on telling what became of it.
+            return Ok(Replayed::Duplicate);
+        }
         let outcome = self.outcome(rejected, attempt, now).await.map_err(|error| match error {
             ApplyError::Store(error) => {
                 std::sync::Arc::try_unwrap(error).unwrap_or_else(|shared| StoreError::Bug(shared.to_string()))

@@ -10,7 +10,7 @@ use usher_testkit::skip_without_servers;
 
 use crate::{
     app::{TestApp, on_both_engines},
-    wire::{Wire, cloud_event, command, eventually},
+    wire::{Wire, cloud_event, command, eventually, message},
 };
 
 on_both_engines! {
@@ -18,6 +18,8 @@ on_both_engines! {
     nothing_is_lost_while_nats_is_killed_and_comes_back,
     upserts_create_then_change_also_within_one_batch,
     updates_name_their_record_and_its_version,
+    contacts_are_named_by_themselves_or_among_their_customers,
+    a_number_of_the_stream_and_the_same_nats_msg_id_are_two_messages,
     two_intakes_give_each_command_one_effect,
 }
 
@@ -154,7 +156,7 @@ async fn updates_name_their_record_and_its_version(app: &TestApp) {
     skip_without_servers!();
     let wire = Wire::new().await;
     customer(app).await;
-    let made = app.made("onboardings", create("one")).await;
+    let made = app.made("onboardings", json!({"customer_id": "1", "external_id": "one"})).await;
     let taken = batch(
         &wire,
         vec![
@@ -192,6 +194,78 @@ async fn updates_name_their_record_and_its_version(app: &TestApp) {
     let gone = batch(&wire, vec![command("onboarding.delete", "6", &json!({"external_id": "one"}))]).await;
     assert_eq!(intake.take(&gone).await, [done]);
     assert!(keys(app).await.is_empty());
+}
+
+async fn contacts_are_named_by_themselves_or_among_their_customers(app: &TestApp) {
+    skip_without_servers!();
+    let wire = Wire::new().await;
+    customer(app).await;
+    let upsert = |id: &str, data: Value| command("contact.upsert", id, &data);
+    let among = |fields: Value| {
+        let mut data = json!({"customer_id": "external:crm-1"});
+        data.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        data
+    };
+    let mut intake = wire.intake(app, Arc::new(|| ()));
+    let first = upsert("1", among(json!({"external_id": "p-1", "name": "Ada", "email": "ada@example.com"})));
+    assert_eq!(intake.take(&batch(&wire, vec![first]).await).await, [Verdict::Committed]);
+    let made = app.get("customers/1/contacts").await.ok()["data"][0].clone();
+    let taken = batch(
+        &wire,
+        vec![
+            upsert("2", json!({"id": made["id"], "title": "two", "expected_version": 1})),
+            upsert("3", json!({"display_id": made["display_id"], "title": "three", "expected_version": 2})),
+            upsert("4", json!({"external_id": "p-1", "title": "four"})),
+            upsert("5", among(json!({"email": "ada@example.com", "title": "five", "expected_version": 4}))),
+            // None of these has an effect.
+            upsert("6", json!({"id": made["id"], "title": "old", "expected_version": 4})),
+            upsert("7", among(json!({"external_id": "p-1", "title": "old", "expected_version": 1}))),
+            upsert("8", among(json!({"external_id": "p-1", "email": "nobody"}))),
+            upsert("9", json!({"external_id": "p-2", "name": "Bob", "email": "bob@example.com"})),
+            // Those wait for their contact: a version is of a record that is there.
+            upsert("10", among(json!({"external_id": "p-2", "name": "Bob", "expected_version": 1}))),
+            upsert("11", json!({"id": "contact_nobody", "title": "x"})),
+        ],
+    )
+    .await;
+    let (done, refused, waits) =
+        (Verdict::Committed, Verdict::Rejected, Verdict::Later(Duration::from_secs(1)));
+    let verdicts = intake.take(&taken).await;
+    let mut told: Vec<_> = app.store.rejected(100).await.unwrap().into_iter().map(|it| it.what).collect();
+    told.sort_by_key(|it| it.message_id.parse::<u32>().unwrap());
+    let told: Vec<_> = told.iter().map(|it| (it.code.as_str(), it.field.as_deref())).collect();
+    assert_eq!(
+        verdicts,
+        [done, done, done, done, refused, refused, refused, refused, waits, waits],
+        "{told:?}"
+    );
+    let (version, missing) = (("version_mismatch", None), ("missing_field", Some("customer_id")));
+    assert_eq!(told, [version, version, ("invalid_string", Some("email")), missing]);
+    let now = app.get("customers/1/contacts").await.ok()["data"].clone();
+    assert_eq!((&now[0]["title"], &now[0]["version"]), (&json!("five"), &json!(5)));
+    assert_eq!(now.as_array().map(Vec::len), Some(1));
+}
+
+async fn a_number_of_the_stream_and_the_same_nats_msg_id_are_two_messages(app: &TestApp) {
+    skip_without_servers!();
+    let wire = Wire::new().await;
+    customer(app).await;
+    let without_id =
+        |key: &str| message("usher.commands.acme.onboarding.create", &[], &create(key).to_string());
+    // The first is number 1; the last is number 4, which somebody counted to before.
+    let messages = vec![
+        without_id("a"),
+        command("onboarding.create", "1", &create("b")),
+        command("onboarding.create", "4", &create("c")),
+        without_id("d"),
+    ];
+    let taken = batch(&wire, messages).await;
+    let numbers: Vec<_> = taken.iter().map(|it| it.stream.sequence).collect();
+    assert_eq!(numbers, [1, 2, 3, 4]);
+    let mut intake = wire.intake(app, Arc::new(|| ()));
+    assert_eq!(intake.take(&taken).await, [Verdict::Committed; 4], "{:?}", refusals(app).await);
+    assert_eq!(intake.take(&taken).await, [Verdict::Unchanged; 4]);
+    assert_eq!(keys(app).await, ["a", "b", "c", "d"]);
 }
 
 async fn two_intakes_give_each_command_one_effect(app: &TestApp) {

@@ -18,6 +18,7 @@ mod openapi;
 mod outbox;
 mod records;
 mod refusals;
+mod rejections;
 mod relay;
 mod reminders;
 mod replay;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use serde_json::json;
 use usher_bus::Names;
 use usher_ingest::intake::{Replay, Replayed, Try, Verdict};
@@ -17,6 +18,7 @@ use crate::{
 on_both_engines! {
     a_rejected_id_does_not_block_its_own_replay_and_replaying_twice_does_no_harm,
     a_replay_goes_by_the_order_of_the_stream_and_by_what_is_open,
+    what_was_replayed_is_not_applied_again_when_the_inbox_has_forgotten_it,
     what_is_still_wrong_is_refused_again_with_its_reason,
 }
 
@@ -52,6 +54,7 @@ async fn a_rejected_id_does_not_block_its_own_replay_and_replaying_twice_does_no
     }
     assert!(keys(app).await.is_empty(), "a rehearsal leaves nothing");
     assert_eq!(app.store.count_rejected(&open).await.unwrap(), 3);
+    // Twice: the second one has the row as it was before, and the inbox knows it.
     for (row, again) in rows.iter().flat_map(|row| [(row, false), (row, true)]) {
         let wanted = if again { Replayed::Duplicate } else { Replayed::Committed };
         assert_eq!(replay.replay(row, Try::InEarnest, start()).await.unwrap(), wanted, "{row:?}");
@@ -63,6 +66,39 @@ async fn a_rejected_id_does_not_block_its_own_replay_and_replaying_twice_does_no
     // Redelivered after all that: the stream's messages have had their effect.
     assert_eq!(intake.take(&taken).await, [Verdict::Unchanged; 3]);
     assert_eq!(keys(app).await.len(), 3);
+}
+
+async fn what_was_replayed_is_not_applied_again_when_the_inbox_has_forgotten_it(app: &TestApp) {
+    skip_without_servers!();
+    let wire = Wire::new().await;
+    let update = |id: &str, notes: &str| {
+        command("onboarding.update", id, &json!({"external_id": "one", "notes": notes}))
+    };
+    let messages = vec![command("onboarding.create", "1", &create("one")), update("2", "old")];
+    let taken = batch(&wire, messages).await;
+    let mut intake = wire.intake(app, Arc::new(|| ()));
+    while intake.take(&taken).await != [Verdict::Rejected; 2] {}
+    customer(app).await;
+    let replay = Replay::new(app.store.clone(), Names::default());
+    let rows = || async { app.store.oldest_rejected(&RejectedFilter::default(), None, 10).await.unwrap() };
+    for row in rows().await {
+        assert_eq!(replay.replay(&row, Try::InEarnest, start()).await.unwrap(), Replayed::Committed);
+    }
+    let taken = batch(&wire, vec![update("3", "new")]).await;
+    assert_eq!(intake.take(&taken).await, [Verdict::Committed]);
+    // As housekeeping does after `nats.inbox_days`; the creation would be a second onboarding if it had no key.
+    let later = start() + TimeDelta::days(31);
+    assert_eq!(app.store.forget_repeats(later, later).await.unwrap(), 3);
+    for row in rows().await {
+        for attempt in [Try::Rehearsal, Try::InEarnest] {
+            assert_eq!(replay.replay(&row, attempt, later).await.unwrap(), Replayed::Duplicate);
+        }
+    }
+    assert_eq!(app.get("onboardings").await.ok()["data"][0]["notes"], "new");
+    for row in rows().await {
+        let told = (row.replayed_at, row.replay_outcome.as_deref());
+        assert_eq!(told, (Some(start()), Some("committed")), "the row tells what became of it");
+    }
 }
 
 async fn a_replay_goes_by_the_order_of_the_stream_and_by_what_is_open(app: &TestApp) {

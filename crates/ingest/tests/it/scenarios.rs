@@ -4,6 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use base64::Engine as _;
 use serde_json::json;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use usher_bus::Settings;
 use usher_ingest::intake::Verdict;
 use usher_store::Store;
@@ -106,13 +108,31 @@ async fn the_store_away_deliveries_spaced_none_rejected_none_lost(app: &TestApp)
         assert_eq!(blind.take(&taken).await, [Verdict::Away; 3], "however often it is tried");
     }
     assert!(refusals(app).await.is_empty());
-    for delivery in &taken {
+    // At work, it gives a message back for a second, so that nobody else burns it in the meantime, and pulls no more.
+    let (began, shutdown) = (Instant::now(), CancellationToken::new());
+    let running = tokio::spawn(blind.run(shutdown.clone()));
+    wire.publish(vec![command("onboarding.create", "4", &create("four"))]).await;
+    eventually("it has had it", || async {
+        wire.api("CONSUMER.INFO.USHER_COMMANDS.usher-intake", json!({})).await["delivered"]["consumer_seq"]
+            == 4
+    })
+    .await;
+    let mut commands = wire.nats.commands().await.unwrap();
+    let mut given = Vec::new();
+    while given.is_empty() {
+        given = commands.next_batch(1, Duration::from_secs(5)).await.unwrap();
+    }
+    assert_eq!(given[0].num_delivered, 2);
+    assert!(began.elapsed() >= Duration::from_secs(1), "after {:?}", began.elapsed());
+    shutdown.cancel();
+    running.await.unwrap();
+    for delivery in taken.iter().chain(&given) {
         delivery.nak(Duration::from_millis(10)).await.unwrap();
     }
     let work = wire.at_work(app);
     wire.drained().await;
     work.end().await;
-    assert_eq!(keys(app).await, ["one", "three"]);
+    assert_eq!(keys(app).await, ["four", "one", "three"]);
     assert_eq!(refusals(app).await, [("missing_field".to_owned(), "2".to_owned())]);
 }
 

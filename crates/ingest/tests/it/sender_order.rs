@@ -10,7 +10,7 @@ use usher_testkit::skip_without_servers;
 
 use crate::{
     app::{TestApp, on_both_engines},
-    intake::{batch, create, customer, refusals},
+    intake::{batch, customer, refusals},
     wire::{Wire, command, message},
 };
 
@@ -20,6 +20,7 @@ on_both_engines! {
     between_two_replicas_nothing_goes_back,
     after_a_crash_nothing_goes_back,
     upserts_have_an_order_too,
+    the_parts_of_a_composite_have_an_order_each,
 }
 
 /// An update from a source, with its place in the source's order.
@@ -39,7 +40,7 @@ async fn notes(app: &TestApp) -> String {
 
 async fn onboarding(app: &TestApp) {
     customer(app).await;
-    app.made("onboardings", create("one")).await;
+    app.made("onboardings", json!({"customer_id": "1", "external_id": "one"})).await;
 }
 
 const DONE: Verdict = Verdict::Committed;
@@ -161,4 +162,68 @@ async fn upserts_have_an_order_too(app: &TestApp) {
     // The first one creates; a creation has its place, too.
     assert_eq!(wire.intake(app, Arc::new(|| ())).take(&taken).await, [DONE, SAME, DONE]);
     assert_eq!(app.get("customers").await.ok()["data"][0]["name"], "Newer");
+
+    // A contact has an order of its own, by whichever of its names it is found.
+    let contact = |id: &str, sequence: i64, title: &str, by: &str| {
+        let mut data = json!({"customer_id": "external:crm-1", "name": "Ada", "title": title});
+        data[by] = json!(if by == "email" { "ada@example.com" } else { "p-1" });
+        numbered("contact.upsert", "crm", id, &json!(sequence), &data)
+    };
+    let first = json!({"customer_id": "external:crm-1", "external_id": "p-1", "name": "Ada",
+                       "email": "ada@example.com", "title": "first"});
+    let messages = vec![
+        numbered("contact.upsert", "crm", "d", &json!(5), &first),
+        contact("e", 7, "new", "external_id"),
+        contact("f", 6, "old", "external_id"),
+        contact("g", 6, "old", "email"),
+        // What came too late is not the newest now.
+        contact("h", 6, "old", "external_id"),
+    ];
+    let taken = batch(&wire, messages).await;
+    assert_eq!(wire.intake(app, Arc::new(|| ())).take(&taken).await, [DONE, DONE, SAME, SAME, SAME]);
+    let again = contact("i", 4, "older", "email");
+    assert_eq!(wire.intake(app, Arc::new(|| ())).take(&batch(&wire, vec![again]).await).await, [SAME]);
+    let titles = |found: Value| found["data"][0]["title"].clone();
+    assert_eq!(titles(app.get("customers/1/contacts").await.ok()), "new");
+    assert!(refusals(app).await.is_empty());
+}
+
+/// Each part of a composite has its record's order; what is new is made whatever came before.
+async fn the_parts_of_a_composite_have_an_order_each(app: &TestApp) {
+    skip_without_servers!();
+    let wire = Wire::new().await;
+    let deal = |id: &str, sequence: i64, contacts: &Value| {
+        let customer = json!({"external_id": "crm-1", "name": format!("Name {sequence}")});
+        let data = json!({"external_id": format!("deal-{id}"), "customer": customer, "contacts": contacts});
+        numbered("onboarding.create", "crm", id, &json!(sequence), &data)
+    };
+    let person = |name: &str, title: &str| json!({"email": format!("{name}@example.com"), "name": name, "title": title});
+    let taken = batch(
+        &wire,
+        vec![
+            deal("a", 10, &json!([person("ada", "new")])),
+            deal("b", 9, &json!([person("ada", "old"), person("bob", "first")])),
+        ],
+    )
+    .await;
+    let mut intake = wire.intake(app, Arc::new(|| ()));
+    assert_eq!(intake.take(&taken).await, [DONE, DONE]);
+    let late = batch(&wire, vec![deal("c", 8, &json!([person("bob", "old"), person("ada", "older")]))]).await;
+    assert_eq!(wire.intake(app, Arc::new(|| ())).take(&late).await, [DONE]);
+    assert_eq!(app.get("customers").await.ok()["data"][0]["name"], "Name 10");
+    let contacts = app.get("customers/1/contacts").await.ok();
+    let mut titles: Vec<_> =
+        contacts["data"].as_array().unwrap().iter().map(|it| it["title"].clone()).collect();
+    titles.sort_by_key(Value::to_string);
+    assert_eq!(titles, ["first", "new"]);
+    assert_eq!(app.get("onboardings").await.ok()["data"].as_array().unwrap().len(), 3);
+    // The customer has been told of by 10, so that what a customer.upsert says before that is old.
+    let upsert = |id: &str, sequence: i64| {
+        let data = json!({"external_id": "crm-1", "name": format!("Upsert {sequence}")});
+        numbered("customer.upsert", "crm", id, &json!(sequence), &data)
+    };
+    let taken = batch(&wire, vec![upsert("d", 9), upsert("e", 11)]).await;
+    assert_eq!(intake.take(&taken).await, [SAME, DONE]);
+    assert_eq!(app.get("customers").await.ok()["data"][0]["name"], "Upsert 11");
+    assert!(refusals(app).await.is_empty());
 }

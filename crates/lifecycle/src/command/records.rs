@@ -143,6 +143,15 @@ pub struct Composite {
     pub onboarding: Option<CreateOnboarding>,
 }
 
+impl Composite {
+    /// Whether it is one contact of a customer that has to be there, and nothing else.
+    pub fn is_one_contact(&self) -> bool {
+        matches!(self.customer, CustomerPart::Named(_))
+            && self.contacts.len() == 1
+            && self.onboarding.is_none()
+    }
+}
+
 /// The customer of a [`Composite`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum CustomerPart {

@@ -145,9 +145,9 @@ pub(super) async fn decide_all(
     for ((workspace, livemode), members) in groups {
         let named: Vec<&Request> = members.iter().map(|(_, (request, _))| request).collect();
         let mut facts = Facts::load(tx, workspace, livemode, &named).await?;
-        let ordered =
-            facts.iter().flat_map(|facts| named.iter().filter_map(|it| ordered(it, facts))).collect();
-        sequences.load(tx, workspace, ordered).await?;
+        if let Some(facts) = &facts {
+            sequences.load(tx, workspace, &named, |it| look::subjects(it, facts)).await?;
+        }
         for (place, (request, now)) in members {
             let answer = match (&mut facts, seen.before(request)) {
                 (None, _) => Err(Refusal::new(Code::UnknownWorkspace, "there is no such workspace")),
@@ -242,16 +242,10 @@ fn one(
     sequences: &mut Sequences,
 ) -> Result<Applied, Refusal> {
     if let Command::Compose(composite) = &request.command {
-        let applied = compose::one(request, composite, now, facts, numbers, work)?;
-        sequences.remember(request, &applied.id, now);
-        return Ok(applied);
+        return compose::one(request, composite, now, facts, numbers, work, sequences);
     }
-    if let Some((_, id)) = ordered(request, facts)
-        && sequences.is_stale(request, &id)
-        && let Current::Record(record) = look::current(request, facts)?
-    {
-        let (version, body) = (record.version(), record.object().to_string());
-        return Ok(Applied { outcome: Outcome::Superseded, id, version, body, status: None });
+    if let Some(stale) = stale(request, request, facts, sequences) {
+        return Ok(superseded(&stale));
     }
     let decision = decided(request, now, facts, numbers)?;
     let applied = finish(request, decision, facts, work, now);
@@ -355,11 +349,22 @@ fn commit(
     }
 }
 
-/// Source and record of a request whose place in the sender's order has to be known.
-fn ordered<'a>(request: &'a Request, facts: &Facts) -> Option<(&'a str, String)> {
-    let (source, _) = sequence::of(request)?;
-    match look::current(request, facts).ok()? {
-        Current::Record(record) => Some((source, record.id())),
+/// The record that a request, or this part of it, is about, if a newer one of the same source was applied to it before.
+pub(super) fn stale(
+    request: &Request,
+    part: &Request,
+    facts: &Facts,
+    sequences: &Sequences,
+) -> Option<Record> {
+    sequence::of(request)?;
+    match look::current(part, facts).ok()? {
+        Current::Record(record) => sequences.is_stale(request, &record.id()).then_some(record),
         Current::Nothing { .. } => None,
     }
+}
+
+/// The answer to what comes too late for this record.
+pub(super) fn superseded(record: &Record) -> Applied {
+    let (id, version, body) = (record.id(), record.version(), record.object().to_string());
+    Applied { outcome: Outcome::Superseded, id, version, body, status: None }
 }

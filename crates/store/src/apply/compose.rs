@@ -8,19 +8,23 @@
 //! For callers: `Request { command: Command::Compose(..), target: None, dedupe: Dedupe::Inbox { .. }, .. }`. A customer
 //! that is given whole is looked up by the first of `external_id`, `slug`, `domain` that it has, and needs one of them;
 //! a contact by `external_id`, else by `email` among the customer's. What is there is changed like by a PATCH, what is not
-//! is created and needs what a POST needs.
+//! is created and needs what a POST needs. With an `expected_version` the contacts have to be there, in that version.
+//!
+//! A part that comes too late in the sender's order (`sequence`) is left out and the others go on; if all are too late,
+//! the composite is superseded.
 
 use chrono::{DateTime, Utc};
 use usher_lifecycle::{
     Code, Command, CustomerId, Refusal,
     command::{Composite, ContactPatch, CreateCustomer, CustomerPart, CustomerPatch},
-    decide::Decision,
+    decide::{Decision, Record},
 };
 
 use super::{
     Applied, Dedupe, Outcome, Ref, Request,
-    batch::{Numbers, decided, finish},
+    batch::{Numbers, decided, finish, stale, superseded},
     facts::{Facts, customer_ref},
+    sequence::Sequences,
     write::Work,
 };
 
@@ -32,9 +36,10 @@ pub(super) fn one(
     facts: &mut Facts,
     numbers: &mut Numbers,
     work: &mut Work,
+    sequences: &mut Sequences,
 ) -> Result<Applied, Refusal> {
     facts.journal = Some(Vec::new());
-    let mut parts = Parts { request, now, facts, numbers, done: Vec::new() };
+    let mut parts = Parts { request, now, facts, numbers, sequences, done: Vec::new() };
     let outcome = parts.all(composite);
     let done = parts.done;
     match outcome {
@@ -45,14 +50,30 @@ pub(super) fn one(
         }
     }
     let mut answer: Option<Applied> = None;
-    for (part, decision) in done {
-        let mut applied = finish(&part, decision, facts, work, now);
-        if answer.is_some_and(|before| before.outcome == Outcome::Committed) {
-            applied.outcome = Outcome::Committed;
+    for part in done {
+        let mut applied = match part {
+            Part::Decided(part, decision) => {
+                let applied = finish(&part, *decision, facts, work, now);
+                sequences.remember(request, &applied.id, now);
+                applied
+            }
+            Part::Stale(record) => superseded(&record),
+        };
+        // One outcome of all: what changed something outweighs what did not, and that what came too late.
+        let before = answer.map_or(Outcome::Superseded, |it| it.outcome);
+        if before == Outcome::Committed || applied.outcome == Outcome::Superseded {
+            applied.outcome = before;
         }
         answer = Some(applied);
     }
     answer.ok_or_else(|| Refusal::new(Code::MissingField, "the command has nothing in it"))
+}
+
+/// A part of a composite, as far as it came.
+enum Part {
+    Decided(Request, Box<Decision>),
+    /// It comes too late for this record.
+    Stale(Record),
 }
 
 struct Parts<'a> {
@@ -60,19 +81,27 @@ struct Parts<'a> {
     now: DateTime<Utc>,
     facts: &'a mut Facts,
     numbers: &'a mut Numbers,
-    done: Vec<(Request, Decision)>,
+    sequences: &'a Sequences,
+    done: Vec<Part>,
 }
 
 impl Parts<'_> {
     fn all(&mut self, composite: &Composite) -> Result<(), Refusal> {
         let customer = self.customer(&composite.customer)?;
         for (place, patch) in composite.contacts.iter().enumerate() {
-            self.contact(customer, patch).map_err(|refusal| within(&format!("contacts.{place}"), refusal))?;
+            self.contact(customer, patch).map_err(|refusal| {
+                // One contact that is the whole command: its fields are those of the command.
+                if composite.is_one_contact() {
+                    refusal
+                } else {
+                    within(&format!("contacts.{place}"), refusal)
+                }
+            })?;
         }
         if let Some(create) = &composite.onboarding {
             let mut create = create.clone();
             create.customer = customer.to_text();
-            self.decide(Command::CreateOnboarding(create), None)?;
+            self.decide(Command::CreateOnboarding(create), None, None)?;
         }
         Ok(())
     }
@@ -93,7 +122,7 @@ impl Parts<'_> {
 
     fn upsert(&mut self, patch: &CustomerPatch, found: Option<CustomerId>) -> Result<CustomerId, Refusal> {
         if let Some(id) = found {
-            self.decide(Command::ChangeCustomer(patch.clone()), Some(id.to_text()))?;
+            self.decide(Command::ChangeCustomer(patch.clone()), Some(id.to_text()), None)?;
             return Ok(id);
         }
         let is_named = |name| patch.texts.get(name).is_some_and(Option::is_some);
@@ -102,24 +131,33 @@ impl Parts<'_> {
             return Err(Refusal::field(Code::MissingField, "external_id", message));
         }
         let fields = patch.clone().into_new()?;
-        let id = self.decide(Command::CreateCustomer(CreateCustomer { fields }), None)?;
+        let id = self.decide(Command::CreateCustomer(CreateCustomer { fields }), None, None)?;
         id.parse().map_err(|_| Refusal::new(Code::CustomerNotFound, "the customer has no id"))
     }
 
     fn contact(&mut self, customer: CustomerId, patch: &ContactPatch) -> Result<(), Refusal> {
-        let key = patch.external_id.clone().flatten();
-        let by_key = key.and_then(|key| self.facts.contacts.get(&Ref::ExternalId(key)));
-        let theirs = self.facts.contacts_of(customer);
-        let by_email = theirs.into_iter().find(|it| Some(&it.email) == patch.email.as_ref());
-        let command = match by_key.filter(|it| it.customer_id == customer).or(by_email) {
-            Some(it) => (Command::ChangeContact(patch.clone()), Some(it.id.to_text())),
+        let found = self.facts.contact_meant(customer, patch).map(|it| it.id.to_text());
+        let expected = self.request.expected_version;
+        let (command, found) = match found {
+            Some(id) => (Command::ChangeContact(patch.clone()), Some(id)),
+            // Whoever knows a version means a record that is there.
+            None if expected.is_some() => {
+                let key = patch.external_id.clone().flatten().or_else(|| patch.email.clone());
+                let which = Ref::ExternalId(key.unwrap_or_default());
+                return Err(Refusal::not_found(Code::ContactNotFound, "contact", &which));
+            }
             None => (Command::CreateContact(patch.clone().into_new(customer.to_text())?), None),
         };
-        self.decide(command.0, command.1).map(drop)
+        self.decide(command, found, expected).map(drop)
     }
 
-    /// Decides one part and takes it into the facts; the id of its record.
-    fn decide(&mut self, command: Command, target: Option<String>) -> Result<String, Refusal> {
+    /// Decides one part and takes it into the facts, unless it comes too late; the id of its record.
+    fn decide(
+        &mut self,
+        command: Command,
+        target: Option<String>,
+        expected_version: Option<i64>,
+    ) -> Result<String, Refusal> {
         let part = Request {
             workspace_id: self.request.workspace_id,
             livemode: self.request.livemode,
@@ -127,16 +165,21 @@ impl Parts<'_> {
             target: target.map(Ref::Id),
             actor: self.request.actor.clone(),
             dedupe: Dedupe::None,
-            expected_version: None,
+            expected_version,
             traceparent: self.request.traceparent.clone(),
         };
+        if let Some(record) = stale(self.request, &part, self.facts, self.sequences) {
+            let id = record.id();
+            self.done.push(Part::Stale(record));
+            return Ok(id);
+        }
         let decision = decided(&part, self.now, self.facts, self.numbers)?;
         self.facts.remember(decision.record.clone());
         for other in &decision.also {
             self.facts.remember(other.record.clone());
         }
         let id = decision.record.id();
-        self.done.push((part, decision));
+        self.done.push(Part::Decided(part, Box::new(decision)));
         Ok(id)
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, hash::Hash};
 
 use usher_lifecycle::{
     CustomerId, Onboarding,
-    command::CustomerPart,
+    command::{ContactPatch, CustomerPart},
     customer::{Contact, Customer, CustomerStatus},
     decide::Record,
     person::User,
@@ -128,6 +128,15 @@ impl Facts {
             CustomerPart::Upsert(patch) if patch.status.is_some() => self.customer_meant(part),
             CustomerPart::Upsert(_) | CustomerPart::Named(_) => None,
         }
+    }
+
+    /// The contact of this customer that a composite is about, if it is there: by `external_id`, else by `email`.
+    pub(super) fn contact_meant(&self, customer: CustomerId, patch: &ContactPatch) -> Option<&Contact> {
+        let key = patch.external_id.clone().flatten();
+        let by_key = key.and_then(|key| self.contacts.get(&Ref::ExternalId(key)));
+        by_key.filter(|it| it.customer_id == customer).or_else(|| {
+            self.contacts_of(customer).into_iter().find(|it| Some(&it.email) == patch.email.as_ref())
+        })
     }
 
     /// The living contacts of a customer, oldest first.

@@ -60,6 +60,19 @@ pub(super) fn current(request: &Request, facts: &Facts) -> Result<Current, Refus
     found.map(Current::Record).ok_or_else(|| Refusal::not_found(kind.not_found(), kind.as_str(), target))
 }
 
+/// The ids of the records, as they stand now, that a request is about; a composite may be about several.
+pub(super) fn subjects(request: &Request, facts: &Facts) -> Vec<String> {
+    let Command::Compose(composite) = &request.command else {
+        return match current(request, facts) {
+            Ok(Current::Record(record)) => vec![record.id()],
+            Ok(Current::Nothing { .. }) | Err(_) => Vec::new(),
+        };
+    };
+    let Some(customer) = facts.customer_meant(&composite.customer).map(|it| it.id) else { return Vec::new() };
+    let contacts = composite.contacts.iter().filter_map(|patch| facts.contact_meant(customer, patch));
+    contacts.map(|it| it.id.to_text()).chain([customer.to_text()]).collect()
+}
+
 pub(super) fn references(
     request: &Request,
     current: &Current,

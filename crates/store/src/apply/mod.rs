@@ -53,7 +53,7 @@ pub struct Request {
     pub actor: Actor,
     /// How a repeat is known.
     pub dedupe: Dedupe,
-    /// Refuse when the record has another version.
+    /// Refuse when the record has another version; of a composite, each of its contacts.
     pub expected_version: Option<i64>,
     /// W3C trace context of the caller; travels with the events.
     pub traceparent: Option<String>,

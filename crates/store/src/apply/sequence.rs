@@ -2,11 +2,12 @@
 //!
 //! Law: of two commands from one source about one record, the one with the smaller sequence never has its effect after
 //! the other one, whatever the order in which they arrive, come again or are replayed. The rows are read after the
-//! record is locked and written with the change, so that replicas agree. What has no sequence is not held up.
+//! record is locked and written with the change, so that replicas agree. What has no sequence is not held up. A composite
+//! is about several records, and each has its own order: what comes too late for one of them may be the first for another.
 
 use std::{
     cmp::Ordering,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
 };
 
 use chrono::{DateTime, Utc};
@@ -46,19 +47,25 @@ pub(super) fn of(request: &Request) -> Option<(&str, &str)> {
 }
 
 impl Sequences {
-    /// Takes in what is known of these sources and records. The records have to be locked before.
+    /// Takes in what is known of the requests' sources and of the records that they are about, which have to be locked
+    /// before. Of the records of all requests: what one that has no sequence renames, a later one may find by that name.
     pub(super) async fn load(
         &mut self,
         tx: &mut Tx,
         workspace: WorkspaceId,
-        asked: Vec<(&str, String)>,
+        requests: &[&Request],
+        subjects: impl Fn(&Request) -> Vec<String>,
     ) -> Result<(), StoreError> {
-        if asked.is_empty() {
+        let sources: BTreeSet<String> =
+            requests.iter().filter_map(|request| Some(of(request)?.0.to_owned())).collect();
+        if sources.is_empty() {
             return Ok(());
         }
-        let (sources, subjects): (Vec<_>, Vec<_>) =
-            asked.into_iter().map(|(source, subject)| (source.to_owned(), subject)).unzip();
-        let args = vec![Arg::id(workspace), Arg::Texts(sources), Arg::Texts(subjects)];
+        let subjects: BTreeSet<String> = requests.iter().flat_map(|request| subjects(request)).collect();
+        if subjects.is_empty() {
+            return Ok(());
+        }
+        let args = vec![Arg::id(workspace), Arg::texts(&sources), Arg::texts(&subjects)];
         for row in tx.all(&KNOWN, args).await? {
             let key = (workspace, row.text("source")?, row.text("subject_id")?);
             self.newest.insert(key, row.text("sequence")?);

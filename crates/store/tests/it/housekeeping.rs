@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use usher_lifecycle::Command;
-use usher_store::{ClaimLimits, Finish, Page, Status};
+use usher_store::{ClaimLimits, Finish, NewRejected, Page, RejectedFilter, Status};
 
 use crate::{
     bed::{Bed, now, tomorrow},
@@ -10,7 +10,44 @@ use crate::{
     plan::planner,
 };
 
-contracts!(old_rows_of_the_ledger_go_and_pending_ones_stay, of_two_processes_one_has_its_turn);
+contracts!(
+    old_rows_of_the_ledger_go_and_pending_ones_stay,
+    old_refused_commands_go_and_what_was_never_published_stays,
+    of_two_processes_one_has_its_turn,
+);
+
+async fn old_refused_commands_go_and_what_was_never_published_stays(bed: Bed) -> anyhow::Result<()> {
+    let refused = |number: i64| NewRejected {
+        workspace: "acme".into(),
+        command: "onboarding.create".into(),
+        subject: "usher.commands.acme.onboarding.create".into(),
+        source: "crm".into(),
+        message_id: number.to_string(),
+        body_hash: "h".into(),
+        headers: Vec::new(),
+        payload: b"{}".to_vec(),
+        code: "invalid_data".into(),
+        message: "no".into(),
+        field: None,
+        attempts: 1,
+    };
+    // One a day, but more than a batch on the first.
+    let day = |number: i64| now() + TimeDelta::days(number);
+    bed.store.reject((0..1_100).map(refused).collect(), day(0)).await?;
+    bed.store.reject(vec![refused(2_001), refused(2_002)], day(1)).await?;
+    bed.store.reject(vec![refused(2_003)], day(2)).await?;
+    let rows = bed.store.oldest_rejected(&RejectedFilter::default(), None, 2_000).await?;
+    let published: Vec<String> =
+        rows.iter().filter(|it| it.what.message_id != "2001").map(|it| it.id.clone()).collect();
+    bed.store.mark_rejected_published(&published, day(2)).await?;
+    // That it was replayed makes no difference.
+    bed.store.mark_replayed(&rows[0].id, "committed", None, day(2)).await?;
+    assert_eq!(bed.store.forget_rejected(day(0)).await?, 0);
+    assert_eq!(bed.store.forget_rejected(day(2)).await?, 1_101);
+    let left = bed.store.oldest_rejected(&RejectedFilter::default(), None, 10).await?;
+    assert_eq!(left.iter().map(|it| it.what.message_id.as_str()).collect::<Vec<_>>(), ["2001", "2003"]);
+    Ok(())
+}
 
 async fn old_rows_of_the_ledger_go_and_pending_ones_stay(bed: Bed) -> anyhow::Result<()> {
     let ada = bed.user("ada@example.com").await?;

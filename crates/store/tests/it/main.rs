@@ -21,6 +21,7 @@ mod redate;
 mod repeats;
 mod setup;
 mod stress;
+mod suspects;
 mod workspaces;
 
 /// One test per contract and engine.

@@ -201,11 +201,28 @@ impl Series {
     fn tell(&self) -> anyhow::Result<()> {
         self.progress(true)?;
         output::list(self.json, &self.results, &["id", "workspace", "command", "outcome", "reason"])?;
-        let would = match self.attempt {
-            Try::InEarnest => "is",
-            Try::Rehearsal => "would be",
-        };
-        anyhow::ensure!(self.refused == 0, "{} of {} {would} refused again", self.refused, self.done);
+        anyhow::ensure!(self.refused == 0, still_refused(self.refused, self.done, self.attempt));
         Ok(())
+    }
+}
+
+fn still_refused(refused: u64, done: u64, attempt: Try) -> String {
+    let verb = match (attempt, refused) {
+        (Try::Rehearsal, _) => "would be",
+        (Try::InEarnest, 1) => "is",
+        (Try::InEarnest, _) => "are",
+    };
+    format!("{refused} of {done} {verb} refused again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_refused_and_several_are() {
+        assert_eq!(still_refused(1, 3, Try::InEarnest), "1 of 3 is refused again");
+        assert_eq!(still_refused(3, 3, Try::InEarnest), "3 of 3 are refused again");
+        assert_eq!(still_refused(1, 1, Try::Rehearsal), "1 of 1 would be refused again");
     }
 }

@@ -195,6 +195,8 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Integer(24, 8_760),
         "a whole number of hours from 24 to 8760",
     ),
+    key("housekeeping.rejected_schedule", Kind::Text(check::cron), crate::cron::WANTED),
+    key("housekeeping.rejected_days", Kind::Integer(1, 36_500), "a whole number of days from 1 to 36500"),
     key(
         "log.filter",
         Kind::Text(check::log_filter),

@@ -276,6 +276,12 @@ impl Loader<'_> {
     /// What must fit together; a key that already has a fault is not compared.
     fn compare(&mut self) {
         self.ordered("nats.inbox_days", "nats.commands_max_age_days", "greater", Value::as_integer);
+        self.ordered(
+            "housekeeping.rejected_days",
+            "nats.commands_max_age_days",
+            "greater",
+            Value::as_integer,
+        );
         self.ordered("reminders.send_until", "reminders.time_of_day", "later", |value| {
             NaiveTime::parse_from_str(value.as_str()?, "%H:%M").ok()
         });

@@ -158,6 +158,10 @@ pub(crate) struct Housekeeping {
     /// None: the ledger is kept for ever.
     pub(crate) ledger_days: Option<u32>,
     pub(crate) idempotency_hours: u32,
+    #[serde(with = "show::cron")]
+    pub(crate) rejected_schedule: Cron,
+    /// Greater than `nats.commands_max_age_days`.
+    pub(crate) rejected_days: u32,
 }
 
 /// Logging.

@@ -141,6 +141,7 @@ fn the_defaults() {
     let ages =
         (nats.events_max_age_days, nats.commands_max_age_days, nats.rejected_max_age_days, nats.inbox_days);
     assert_eq!(ages, (30, 14, 90, 30));
+    assert_eq!(config.housekeeping.rejected_days, 90);
     assert_eq!((config.smtp.from.as_str(), config.smtp.max_connections), ("usher <usher@localhost>", 8));
     assert_eq!(config.slack.api_url, "https://slack.com/api");
     assert_eq!(config.reminders.time_zone, "UTC");
@@ -303,6 +304,12 @@ fn what_belongs_together_is_compared() {
         fault,
         "nats.inbox_days (USHER_NATS__COMMANDS_MAX_AGE_DAYS): 30 must be greater than nats.commands_max_age_days, \
          which is 30"
+    );
+    let fault = Given::nothing().env("USHER_HOUSEKEEPING__REJECTED_DAYS", "14").fault();
+    assert_eq!(
+        fault,
+        "housekeeping.rejected_days (USHER_HOUSEKEEPING__REJECTED_DAYS): 14 must be greater than \
+         nats.commands_max_age_days, which is 14"
     );
     let fault = Given::nothing().file("[reminders]\ntime_of_day = \"18:00\"\n").fault();
     assert_eq!(

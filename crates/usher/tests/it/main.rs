@@ -1,5 +1,6 @@
 //! Stories about the real binary, told from outside: HTTP, NATS, mail, Slack, signals.
 
+mod asyncapi;
 mod chaos;
 mod commands;
 mod embedded;

@@ -14,11 +14,11 @@ use crate::{
 };
 
 /// One scrape.
-struct Scrape(String);
+pub(crate) struct Scrape(String);
 
 impl Scrape {
     /// Of the process that wrote its address to that file.
-    async fn of(address: &Path) -> anyhow::Result<Self> {
+    pub(crate) async fn of(address: &Path) -> anyhow::Result<Self> {
         wait_for_file(address, PATIENCE).await?;
         let url = format!("http://{}/metrics", std::fs::read_to_string(address)?);
         let reply = http::request("GET", &url, &[], "").await?;
@@ -31,8 +31,13 @@ impl Scrape {
 
     /// The value of a series, written as the exposition writes it; 0 when it is not there.
     fn value(&self, series: &str) -> f64 {
+        self.shown(series).unwrap_or(0.0)
+    }
+
+    /// The value of a series that is there.
+    pub(crate) fn shown(&self, series: &str) -> Option<f64> {
         let value = self.0.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        value.and_then(|value| value.parse().ok()).unwrap_or(0.0)
+        value.and_then(|value| value.parse().ok())
     }
 
     /// Name and type of each metric.
@@ -144,5 +149,52 @@ async fn metrics_change_for_a_reason_and_the_documentation_lists_them_all() -> a
         process.terminate()?;
         assert_eq!(process.wait_exit(PATIENCE).await?.0, 0);
     }
+    Ok(())
+}
+
+const COMMANDS: u32 = 1_500;
+
+/// Commands that come as fast as they can be published; the backlog of the outbox goes by itself.
+#[tokio::test]
+async fn the_relay_keeps_up_with_the_intake() -> anyhow::Result<()> {
+    usher_testkit::skip_without_servers!(Ok(()));
+    let (server, sink) = (Nats::start().await?, Sink::start().await?);
+    let split = Split {
+        database: postgres::fresh_database().await?.url,
+        nats: server.url(),
+        smtp: format!("smtp://{}:{}", sink.host(), sink.port()),
+        ingest_dir: tempfile::tempdir()?,
+        scheduler_dir: tempfile::tempdir()?,
+    };
+    let ingest = split.start("ingest", at("2026-03-03T08:00:00Z")).await?;
+    let way_in = split.ingest_dir.path().join("http.addr");
+    let api = split.api().await?;
+    let acme = api.expect(201, "POST", "/customers", json!({"name": "Acme"})).await?;
+    let mut upstream = Foreign::connect(&split.nats).await?;
+    let began = tokio::time::Instant::now();
+    for number in 0..COMMANDS {
+        let create = json!({"customer_id": acme["id"], "external_id": format!("k-{number}")});
+        upstream.publish("usher.commands.main.onboarding.create", &number.to_string(), &create).await?;
+    }
+    upstream.flush().await?;
+    eventually("every command is committed", || async {
+        let seen = Scrape::of(&way_in).await?;
+        let committed = seen.value("usher_intake_messages_total{outcome=\"committed\"}");
+        Ok((committed == f64::from(COMMANDS)).then_some(()))
+    })
+    .await?;
+    let taken = began.elapsed();
+    // One of the customer, one of each onboarding.
+    eventually("every event is published", || async {
+        let seen = Scrape::of(&way_in).await?;
+        let published = seen.value("usher_relay_events_published_total") == f64::from(COMMANDS + 1);
+        Ok((published && seen.shown("usher_outbox_backlog") == Some(0.0)).then_some(()))
+    })
+    .await?;
+    let published = began.elapsed();
+    assert!(published < taken * 2 + PATIENCE / 10, "in after {taken:?}, out after {published:?}");
+    assert_eq!(Scrape::of(&way_in).await?.shown("usher_outbox_oldest_age_seconds"), Some(0.0));
+    ingest.terminate()?;
+    assert_eq!(ingest.wait_exit(PATIENCE).await?.0, 0);
     Ok(())
 }

@@ -11,12 +11,12 @@ use crate::service::{Api, PATIENCE, start};
 const OPEN: &str = "<!-- generated: upstream -->\n";
 const CLOSE: &str = "<!-- /generated -->";
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// The Python of the environment `upstream`, made when it is not there yet.
-async fn python() -> anyhow::Result<PathBuf> {
+pub(crate) async fn python() -> anyhow::Result<PathBuf> {
     let made = Command::new(root().join("scripts/venv")).arg("upstream").output().await?;
     let said = String::from_utf8_lossy(&made.stderr);
     anyhow::ensure!(made.status.success(), "scripts/venv upstream: {said}");

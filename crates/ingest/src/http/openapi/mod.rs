@@ -15,7 +15,7 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::routes;
 
@@ -49,6 +49,11 @@ pub fn document() -> Value {
             },
         },
     })
+}
+
+/// The schemas of the document, by name; the other document, of what goes over NATS, has them, too.
+pub(crate) fn schemas() -> Map<String, Value> {
+    schemas::all()
 }
 
 /// `GET /api/v1/openapi.json`.

@@ -144,9 +144,7 @@ impl Command {
                 ("onboarding.create", quiet("external:acme", ("reminder_frequency_days", json!(0))))
             }
         };
-        // Only a message id names what cannot be read.
-        let plain = kind == Kind::Bad(Fault::BrokenJson) || dice.percent(40);
-        let form = if plain { Form::Plain } else { Form::CloudEvent };
+        let form = if dice.percent(40) { Form::Plain } else { Form::CloudEvent };
         Self { id: format!("chaos-{number}"), kind, form, name, data }
     }
 
@@ -154,7 +152,8 @@ impl Command {
         let subject = format!("usher.commands.main.{}", self.name);
         let (headers, payload) = match self.form {
             Form::Plain => (Headers::new().with("Nats-Msg-Id", &self.id), self.data.clone()),
-            Form::CloudEvent if dice.percent(50) => {
+            // Of broken JSON only the headers can be read.
+            Form::CloudEvent if self.kind == Kind::Bad(Fault::BrokenJson) || dice.percent(50) => {
                 let prefix = ["ce-", "Ce-", "CE-"][dice.below(3)];
                 let attribute = |name: &str| format!("{prefix}{name}");
                 let headers = Headers::new()
