@@ -176,8 +176,10 @@ fn switches_of_the_onboarding_unless_channels_were_named() {
     assert_eq!(own_wish, never(Reason::ChannelOff));
     // Who wants it by the other named channel, and has no address there, has the workspace stand in: it is not skipped.
     let mut stands_in = world();
-    stands_in.people[0].reach.email_enabled = false;
-    stands_in.people[0].slack_user_id = None;
+    for person in &mut stands_in.people {
+        person.reach.email_enabled = false;
+        person.slack_user_id = None;
+    }
     stands_in.rules.ops_slack_channel = None;
     stands_in.recipient = Recipient::Email("ops@example.com".to_string());
     stands_in.rules.ops_email = Some("ops@example.com".to_string());
