@@ -105,6 +105,7 @@ pub struct Scheduler {
     resting: Arc<Mutex<HashMap<Channel, DateTime<Utc>>>>,
     events: Option<Arc<Notify>>,
     metrics: Arc<Metrics>,
+    batch: u32,
 }
 
 impl std::fmt::Debug for Scheduler {
@@ -136,7 +137,15 @@ impl Scheduler {
             resting: Arc::default(),
             events: None,
             metrics: Arc::default(),
+            batch: plan::BATCH,
         }
+    }
+
+    /// Plans at most so many schedules, and as many requests, in one transaction; 500 unless said otherwise.
+    #[must_use]
+    pub const fn with_batch(mut self, schedules: u32) -> Self {
+        self.batch = schedules;
+        self
     }
 
     /// Adds what the scheduler counts to the registry.

@@ -123,6 +123,7 @@ fn item(
         });
     let state_since = onboarding.waiting_since.or(onboarding.hidden.idle_since);
     Item {
+        kind: delivery.kind,
         onboarding_id: onboarding.id.to_text(),
         display_id: onboarding.display_id,
         customer: customer.map(|it| it.fields.name.clone()).unwrap_or_default(),

@@ -21,7 +21,7 @@ use usher_store::{
 use crate::Scheduler;
 
 /// Schedules that are planned in one transaction.
-const BATCH: u32 = 500;
+pub(crate) const BATCH: u32 = 500;
 
 /// What a planning pass did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,7 +38,7 @@ impl Scheduler {
         loop {
             let count = self.plan_batch(now).await?;
             report.planned += count;
-            if count < BATCH as usize {
+            if count < self.batch as usize {
                 return Ok(report);
             }
         }
@@ -46,7 +46,7 @@ impl Scheduler {
 
     /// Carries a changed policy on by one batch; whether there was one, so that there may be more.
     pub(crate) async fn redate(&self, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        let looked_at = self.store.redate(now, BATCH).await?;
+        let looked_at = self.store.redate(now, self.batch).await?;
         if let Some(onboardings) = looked_at {
             tracing::info!(onboardings, "pending reminders follow the changed policy of their workspace");
         }
@@ -56,7 +56,7 @@ impl Scheduler {
     /// Plans one batch of what is due; how many schedules and requests.
     pub(crate) async fn plan_batch(&self, now: DateTime<Utc>) -> Result<usize, StoreError> {
         let (configured, begun) = (self.configured(), Instant::now());
-        let planned = self.store.plan(now, BATCH, |input| write(input, configured, now)).await?;
+        let planned = self.store.plan(now, self.batch, |input| write(input, configured, now)).await?;
         self.metrics.planned(begun.elapsed());
         if planned > 0 {
             self.wrote_events();
@@ -232,7 +232,7 @@ fn manual(
     // Another host's clock may be ahead of ours.
     let (at, send_after) = (request.requested_at, request.requested_at.min(now));
     let mut row = Delivery::pending(onboarding, Kind::Manual, request.id.to_text(), at, send_after, now);
-    row.detail = Some(json!({"channels_given": request.channels.is_some()}));
+    row.detail = Some(json!({"channels_given": request.channels.is_some(), "channels": request.channels}));
     match audience(around.rules, onboarding, &around.people, configured, request.channels.as_deref()) {
         Ok(targets) => {
             for target in targets {

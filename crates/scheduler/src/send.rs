@@ -154,13 +154,14 @@ pub(crate) fn verdict(
         primary_contact: situation.contacts.get(&onboarding.customer_id),
         configured,
     };
+    let channels = channels_given(delivery);
     let planned = recheck::Planned {
         kind: delivery.kind,
         slot: &delivery.slot,
         due_at: delivery.due_at,
         channel,
         recipient,
-        channels_given: channels_given(delivery),
+        channels: channels.as_deref(),
     };
     recheck::recheck(&context, &planned, now)
 }

@@ -3,6 +3,7 @@
 //! old one; the ledger's unique key lets nobody get two.
 
 use chrono::{DateTime, Utc};
+use serde::Deserialize as _;
 use usher_lifecycle::{
     Command,
     command::{ContactPatch, UserPatch},
@@ -67,10 +68,10 @@ impl Scheduler {
         now: DateTime<Utc>,
     ) -> Vec<Delivery> {
         let Some(onboarding) = situation.onboardings.get(&old.onboarding_id) else { return Vec::new() };
-        let channel = old.channel.as_slice();
+        let given = channels_given(old);
         let channels = match old.kind {
             Kind::Cadence | Kind::Escalation | Kind::Customer => None,
-            Kind::Manual => channels_given(old).then_some(channel),
+            Kind::Manual => given.as_deref(),
         };
         let mut people = people(onboarding, situation);
         if let (Some(broken), Some(Recipient::User(id))) = (broken, &old.recipient) {
@@ -113,9 +114,11 @@ fn step_of<'a>(delivery: &Delivery, rules: &'a Rules) -> Option<&'a EscalationSt
     rules.escalation.iter().find(|step| Some(u64::from(step.after_reminders)) == after)
 }
 
-/// Whether *remind now* named the channels itself.
-pub(crate) fn channels_given(delivery: &Delivery) -> bool {
-    delivery.detail.as_ref().is_some_and(|detail| detail["channels_given"] == true)
+/// The channels that *remind now* named itself. Of one planned by a version that noted only that there were some, its own.
+pub(crate) fn channels_given(delivery: &Delivery) -> Option<Vec<Channel>> {
+    let detail = delivery.detail.as_ref().filter(|detail| detail["channels_given"] == true)?;
+    let named = Vec::<Channel>::deserialize(&detail["channels"]);
+    Some(named.unwrap_or_else(|_| delivery.channel.into_iter().collect()))
 }
 
 fn mark(person: &mut User, broken: &Broken<'_>) {

@@ -1,5 +1,6 @@
 //! Every statement is accepted by both engines, on migrated tables.
 
+use anyhow::Context as _;
 use sqlx::{Executor, SqlSafeStr};
 
 use crate::{
@@ -136,6 +137,25 @@ const LARGE: [&str; 19] = [
     "rejected",
     "source_sequences",
 ];
+
+/// What waits of an onboarding is found among what waits, not among all that it ever got.
+#[tokio::test]
+async fn planning_does_not_read_the_history_of_the_ledger() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let store = Store::connect(&format!("sqlite://{}/usher.db", folder.path().display()), 1).await?;
+    store.migrate().await?;
+    let Db::Sqlite { writer, .. } = store.db() else { anyhow::bail!("this is SQLite") };
+    let (_, text) = all(false)
+        .into_iter()
+        .find(|(name, _)| name.ends_with("schedules::plan::WAITING"))
+        .context("the statement has that name")?;
+    let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {text}"));
+    let rows = sqlx::query(explain).fetch_all(writer).await?;
+    let steps: Vec<String> =
+        rows.iter().map(|row| sqlx::Row::try_get(row, "detail")).collect::<Result<_, _>>()?;
+    assert!(steps.iter().any(|step| step.contains("USING INDEX deliveries_waiting_of ")), "{steps:?}");
+    Ok(())
+}
 
 /// SQLite tells the plan of a statement without its arguments. The indexes are the same on both engines.
 #[tokio::test]

@@ -91,7 +91,7 @@ fn sends(
         due_at,
         channel: target.channel,
         recipient: &target.recipient,
-        channels_given: false,
+        channels: None,
     };
     let at = spread(&context.rules.policy, due_at.max(now), &target.recipient.to_string(), target.channel);
     match recheck(context, &planned, at) {

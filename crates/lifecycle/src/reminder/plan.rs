@@ -78,7 +78,7 @@ pub fn step(
     }
     let next = next_reminder(rules, onboarding, customer, customer_deleted, now).ok();
     // What a silence swallowed before this slot is told now that the slot is here.
-    let before = silent.and_then(|was| gap(policy, onboarding, was.reason, was.since, pending.due_at - TICK));
+    let before = silent.and_then(|was| swallowed(policy, onboarding, was, pending.due_at - TICK));
     let mut gaps = Vec::from_iter(before);
     let snoozed = onboarding.snoozed_until.filter(|end| *end > pending.due_at);
     let first = match (wanted, snoozed) {
@@ -132,6 +132,18 @@ pub fn gap(
     let rhythm = Rhythm::of(policy, onboarding);
     let first = rhythm.next(after.max(onboarding.created_at)).filter(|slot| slot.due_at <= until)?;
     Some(rhythm.gap(reason, first, until))
+}
+
+/// The slots that a silence swallowed up to `until`. A snooze explains nothing that was due after its end.
+pub(super) fn swallowed(
+    policy: &Policy,
+    onboarding: &Onboarding,
+    was: Silent,
+    until: DateTime<Utc>,
+) -> Option<Gap> {
+    let end = onboarding.snoozed_until.filter(|_| was.reason == Reason::Snoozed);
+    let until = end.map_or(until, |end| until.min(end - TICK));
+    gap(policy, onboarding, was.reason, was.since, until)
 }
 
 /// An onboarding's rhythm.

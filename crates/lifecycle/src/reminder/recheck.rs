@@ -37,8 +37,8 @@ pub struct Planned<'a> {
     pub channel: Channel,
     /// To whom.
     pub recipient: &'a Recipient,
-    /// Whether *remind now* named the channels itself.
-    pub channels_given: bool,
+    /// The channels that *remind now* named itself, in the place of the onboarding's switches.
+    pub channels: Option<&'a [Channel]>,
 }
 
 /// Everything as it is now.
@@ -126,8 +126,7 @@ const fn is_waived(reason: Reason) -> bool {
 /// Why the recipient is not, or not by this channel, one whom the onboarding tells.
 fn unaddressed(context: &Context<'_>, planned: &Planned<'_>) -> Option<Reason> {
     let Context { rules, onboarding, people, configured, .. } = *context;
-    let given = [planned.channel];
-    let channels = (planned.kind == Kind::Manual && planned.channels_given).then_some(given.as_slice());
+    let channels = planned.channels.filter(|_| planned.kind == Kind::Manual);
     let is_it = |target: &Target| target.channel == planned.channel && target.recipient == *planned.recipient;
     let found = match planned.kind {
         Kind::Cadence | Kind::Manual => {

@@ -8,7 +8,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use super::{
     cadence::{Slot, next_reminder, redate},
     calendar::TICK,
-    plan::{Gap, Rhythm, gap, missed},
+    plan::{Gap, Rhythm, missed, swallowed},
     policy::{Policy, Rules},
     reason::Reason,
 };
@@ -28,8 +28,8 @@ pub enum Schedule {
         next: Option<Slot>,
         /// Since when and why slots pass unsent, while they do.
         silent: Option<Silent>,
-        /// The slots that passed unsent until now, for the ledger.
-        gap: Option<Gap>,
+        /// The slots that passed unsent until now, for the ledger: those of a silence, those that were due after it.
+        gaps: [Option<Gap>; 2],
     },
 }
 
@@ -68,35 +68,43 @@ pub(crate) fn after_change(
     // What is due is planned first, by the rules as they are now, and plan finds the slot after it. What is to come
     // and is wanted as before stays where it is, even beside the rhythm.
     let mut stays = if same_rhythm && was.is_none() { pending } else { overdue };
-    let swallowed = |was: Silent, until| gap(policy, before, was.reason, was.since, until);
-    let (silent, gap) = match (was, reason) {
+    let swallowed = |was, until| swallowed(policy, before, was, until);
+    let (silent, gaps) = match (was, reason) {
         (Some(was), Some(why)) if is_final(was.reason) => {
-            (Some(Silent { reason: why, since: was.since }), None)
+            (Some(Silent { reason: why, since: was.since }), [None, None])
         }
         // What a silence swallowed is told when it ends. After a final reason nobody would tell it, and a new rhythm
         // would tell it wrongly, so then it is told at once.
         (Some(was), Some(why)) if is_final(why) || !same_rhythm => {
-            (Some(Silent { reason: why, since: now }), swallowed(was, now))
+            // A snooze may be over, and what was due since was missed for another reason.
+            let told = overdue.map(|slot| Rhythm::of(policy, before).gap(why, slot, now));
+            let until = overdue.map_or(now, |slot| slot.due_at - TICK);
+            let gaps = match swallowed(was, until) {
+                Some(gap) => [Some(gap), told],
+                None => [told, None],
+            };
+            (Some(Silent { reason: why, since: now }), gaps)
         }
-        (Some(was), Some(why)) => (Some(Silent { reason: why, since: was.since }), None),
+        (Some(was), Some(why)) => (Some(Silent { reason: why, since: was.since }), [None, None]),
         (Some(was), None) => match overdue {
-            None => (None, swallowed(was, now)),
-            Some(_) if same_rhythm => (Some(was), None),
-            Some(due) => (None, swallowed(was, due.due_at - TICK)),
+            None => (None, [swallowed(was, now), None]),
+            Some(_) if same_rhythm => (Some(was), [None, None]),
+            Some(due) => (None, [swallowed(was, due.due_at - TICK), None]),
         },
         (None, Some(why)) => {
             let told = overdue.map(|slot| Rhythm::of(policy, before).gap(why, slot, now));
-            (Some(Silent { reason: why, since: now }), told)
+            (Some(Silent { reason: why, since: now }), [told, None])
         }
         (None, None) => match overdue.filter(|_| !same_rhythm) {
-            None => (None, None),
+            None => (None, [None, None]),
             // The new rhythm does not know the slots that the old one has missed meanwhile: the latest stands for them.
             Some(first) => {
                 let rhythm = Rhythm::of(policy, before);
                 let latest = rhythm.last(first, now);
                 stays = Some(latest);
                 let older = latest.due_at - TICK;
-                (None, (first.due_at <= older).then(|| rhythm.gap(missed(policy), first, older)))
+                let told = (first.due_at <= older).then(|| rhythm.gap(missed(policy), first, older));
+                (None, [told, None])
             }
         },
     };
@@ -108,10 +116,10 @@ pub(crate) fn after_change(
     reminders.next_reminder_at = next.map(|slot| slot.due_at);
     reminders.next_slot = next.map(|slot| slot.date);
     reminders.silent = silent;
-    if *reminders == before.reminders && gap.is_none() {
+    if *reminders == before.reminders && gaps == [None, None] {
         return Schedule::Keep;
     }
-    Schedule::Set { next, silent, gap }
+    Schedule::Set { next, silent, gaps }
 }
 
 /// The pending slot after a change of the workspace's zone, time or days: the same date, its instant anew; none when it

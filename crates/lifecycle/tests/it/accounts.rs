@@ -59,8 +59,8 @@ impl Book {
     }
 
     fn schedule(&mut self, schedule: Schedule) {
-        if let Schedule::Set { gap: Some(gap), .. } = schedule {
-            self.gap(gap);
+        if let Schedule::Set { gaps, .. } = schedule {
+            gaps.into_iter().flatten().for_each(|gap| self.gap(gap));
         }
     }
 }

@@ -144,14 +144,14 @@ fn schedule_drops_nothing(
     assert_eq!(after.reminders.next_reminder_at.is_none(), refuses, "{:?}", after.reminders);
     assert_eq!(after.reminders.next_slot.is_none(), refuses);
     assert_eq!(after.reminders.last_slot, before.reminders.last_slot);
-    let Schedule::Set { next, silent, gap } = schedule else {
+    let Schedule::Set { next, silent, gaps } = schedule else {
         assert_eq!(after.reminders, before.reminders);
         return;
     };
     assert_eq!((*next, *silent), (pending(after), after.reminders.silent));
     let Some(due) = pending(before).filter(|slot| slot.due_at <= now) else { return };
     let stays = *next == Some(due);
-    let told = gap.is_some_and(|gap| covers(gap, due.date));
+    let told = gaps.iter().flatten().any(|gap| covers(*gap, due.date));
     // Part of a silence that goes on, and is told when it ends.
     let within = silent.is_some_and(|silent| silent.since < due.due_at);
     assert!(stays || told || within, "{due:?} is dropped: {schedule:?}");

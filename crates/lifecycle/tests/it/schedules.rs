@@ -26,11 +26,11 @@ fn run(reason: Reason, first: &str, last: &str, count: u32) -> Gap {
 }
 
 fn set(next: &str, gap: Option<Gap>) -> Schedule {
-    Schedule::Set { next: Some(slot(next)), silent: None, gap }
+    Schedule::Set { next: Some(slot(next)), silent: None, gaps: [gap, None] }
 }
 
 fn silent(reason: Reason, since: &str, gap: Option<Gap>) -> Schedule {
-    Schedule::Set { next: None, silent: Some(Silent { reason, since: at(since) }), gap }
+    Schedule::Set { next: None, silent: Some(Silent { reason, since: at(since) }), gaps: [gap, None] }
 }
 
 fn active() -> Onboarding {
@@ -166,12 +166,28 @@ fn a_new_rhythm_within_a_pause_tells_what_the_old_one_missed() {
 }
 
 #[test]
+fn what_was_missed_after_a_snooze_is_not_called_snoozed_when_it_is_completed() {
+    let snooze = Command::SnoozeOnboarding(Snooze::Days(2));
+    let (snoozed, _) = command(&active(), &snooze, "2026-11-02 12:00");
+    assert_eq!(snoozed.reminders.next_slot, Some(date("2026-11-04")));
+    // Nobody was there to plan Wednesday and Thursday.
+    let done = OnboardingPatch { phase: Some(Phase::Completed), ..OnboardingPatch::default() };
+    let (_, schedule) = patch(&snoozed, done, "2026-11-05 12:00");
+    let gaps = [
+        Some(run(Reason::Snoozed, "2026-11-03", "2026-11-03", 1)),
+        Some(run(Reason::Completed, "2026-11-04", "2026-11-05", 2)),
+    ];
+    let since = Silent { reason: Reason::Completed, since: at("2026-11-05 12:00") };
+    assert_eq!(schedule, Schedule::Set { next: None, silent: Some(since), gaps });
+}
+
+#[test]
 fn a_snooze_is_silent_until_local_midnight_and_tells_at_its_end() {
     let (snoozed, schedule) =
         command(&active(), &Command::SnoozeOnboarding(Snooze::Days(3)), "2026-11-02 12:00");
     assert_eq!(snoozed.snoozed_until, Some(at("2026-11-05 00:00")));
     let quiet = Some(Silent { reason: Reason::Snoozed, since: at("2026-11-02 12:00") });
-    assert_eq!(schedule, Schedule::Set { next: Some(slot("2026-11-05")), silent: quiet, gap: None });
+    assert_eq!(schedule, Schedule::Set { next: Some(slot("2026-11-05")), silent: quiet, gaps: [None, None] });
     let (_, schedule) = command(&snoozed, &Command::UnsnoozeOnboarding, "2026-11-04 15:00");
     let gap = run(Reason::Snoozed, "2026-11-03", "2026-11-04", 2);
     assert_eq!(schedule, set("2026-11-05", Some(gap)));
@@ -182,7 +198,7 @@ fn snoozing_what_is_due_tells_it() {
     let (_, schedule) = command(&active(), &Command::SnoozeOnboarding(Snooze::Days(1)), "2026-11-03 09:05");
     let quiet = Some(Silent { reason: Reason::Snoozed, since: at("2026-11-03 09:05") });
     let gap = Some(run(Reason::Snoozed, "2026-11-03", "2026-11-03", 1));
-    assert_eq!(schedule, Schedule::Set { next: Some(slot("2026-11-04")), silent: quiet, gap });
+    assert_eq!(schedule, Schedule::Set { next: Some(slot("2026-11-04")), silent: quiet, gaps: [gap, None] });
 }
 
 #[test]

@@ -67,6 +67,8 @@ pub enum Address {
 /// One onboarding in a message.
 #[derive(Debug, Clone)]
 pub struct Item {
+    /// Why it is in the message.
+    pub kind: Kind,
     /// `onb_...`
     pub onboarding_id: String,
     /// The number people know it by.

@@ -48,6 +48,7 @@ fn message(kind: Kind, items: Vec<Item>, rich: bool) -> Message {
 
 fn full() -> Item {
     Item {
+        kind: Kind::Cadence,
         onboarding_id: "onb_00000000000000000000000000".to_owned(),
         display_id: 7,
         customer: "Acme".to_owned(),

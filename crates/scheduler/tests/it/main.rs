@@ -75,6 +75,7 @@ fn by_slack(address: &str, items: Vec<Item>) -> Message {
 /// Late, at risk, with everything set.
 fn acme() -> Item {
     Item {
+        kind: usher_lifecycle::reminder::Kind::Cadence,
         onboarding_id: "onb_01h455vb4pex5vsknk084sn02q".to_owned(),
         display_id: 7,
         customer: "Acme".to_owned(),

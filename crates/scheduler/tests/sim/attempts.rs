@@ -4,15 +4,15 @@
 use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
-use usher_lifecycle::reminder::Channel;
+use usher_lifecycle::reminder::{Channel, Kind};
 use usher_scheduler::channel::Handed;
 use usher_scheduler::message::{Address, Item};
 
 use crate::rules::GRACE;
 use crate::world::World;
 
-/// One delivery: onboarding's place, slot, channel, recipient.
-pub(crate) type Key = (usize, String, Channel, String);
+/// One delivery: onboarding's place, kind, slot, channel, recipient.
+pub(crate) type Key = (usize, Kind, String, Channel, String);
 
 /// What became of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,18 +47,25 @@ pub(crate) struct Attempts {
 /// Where a part of a message is being sent.
 pub(crate) struct Flight {
     keys: Vec<Key>,
-    at: usize,
+}
+
+/// When a message is sent: by everybody's clock, and by that of the host that sends it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) now: DateTime<Utc>,
+    pub(crate) clock: DateTime<Utc>,
 }
 
 impl World {
     /// Takes note of a message that is being sent, and checks it.
-    pub(crate) fn depart(&mut self, handed: &Handed, pass: u64, now: DateTime<Utc>) -> Flight {
+    pub(crate) fn depart(&mut self, handed: &Handed, pass: u64, moment: Moment) -> Flight {
+        let now = moment.now;
         self.count("messages");
         let person = self.addressee(&handed.message.to.address);
         let tenant = self.tenants.iter().position(|it| it.name == handed.message.workspace);
         let (Some(tenant), Some((recipient, person))) = (tenant, person) else {
             self.fault(format!("{now}: a message to {:?}, whom nobody knows", handed.message.to.address));
-            return Flight { keys: Vec::new(), at: 0 };
+            return Flight { keys: Vec::new() };
         };
         let mut keys = Vec::new();
         for place in &handed.items {
@@ -71,8 +78,8 @@ impl World {
                 self.fault(format!("{now}: {} is another workspace's", item.onboarding_id));
             }
             self.count("items");
-            self.check(onboarding, item, handed.channel, &recipient, person, now);
-            let key = (onboarding, item.slot.clone(), handed.channel, recipient.clone());
+            self.check(onboarding, item, handed.channel, &recipient, person, moment);
+            let key = (onboarding, item.kind, item.slot.clone(), handed.channel, recipient.clone());
             self.check_copies(&key, &handed.message.message_id, now);
             keys.push(key);
         }
@@ -86,12 +93,12 @@ impl World {
             self.attempts.of.entry(key.clone()).or_default().push(attempt.clone());
         }
         self.attempts.fresh.entry(pass).or_default().extend(keys.iter().cloned());
-        Flight { keys, at: 0 }
+        Flight { keys }
     }
 
     /// The message has met its fate.
     pub(crate) fn land(&mut self, flight: &Flight, pass: u64, fate: Fate, arrived: bool) {
-        for key in &flight.keys[flight.at..] {
+        for key in &flight.keys {
             let attempts = self.attempts.of.get_mut(key).unwrap();
             for attempt in attempts.iter_mut().filter(|it| it.pass == pass) {
                 if attempt.fate == Fate::Flying {
@@ -135,7 +142,8 @@ impl World {
             return Some((format!("user:{}", self.people[*person].now().id), Some(*person)));
         }
         let ours = |it: &crate::world::Tenant| {
-            it.office.ops_email.as_ref() == Some(text) || it.office.ops_slack.as_ref() == Some(text)
+            let office = it.office.now();
+            office.ops_email.as_ref() == Some(text) || office.ops_slack.as_ref() == Some(text)
         };
         self.tenants.iter().any(ours).then_some((bare, None))
     }
@@ -148,30 +156,37 @@ impl World {
         channel: Channel,
         recipient: &str,
         person: Option<usize>,
-        now: DateTime<Utc>,
+        Moment { now, clock }: Moment,
     ) {
-        let due = now - item.lag.unwrap_or_default();
-        let manual = item.slot.starts_with("rem_");
-        let given = self.onboardings[place].requests.iter().find(|(id, ..)| *id == item.slot);
+        let due = clock - item.lag.unwrap_or_default();
+        let it = &self.onboardings[place];
+        let manual = item.kind == Kind::Manual;
+        let given = it.requests.iter().find(|(id, ..)| *id == item.slot);
         let given = given.and_then(|(_, _, channels)| channels.clone());
         let moments = self.moments(place, now);
-        let why = |at: &DateTime<Utc>| {
-            if manual {
+        let why = |at: &DateTime<Utc>| match item.kind {
+            Kind::Manual => {
                 let waived = ["paused", "customer_inactive", "channels_off"];
                 self.silence_at(place, *at).filter(|reason| !waived.contains(reason))
-            } else {
-                self.unwanted_at(place, due, *at)
             }
+            Kind::Escalation if it.heeded.iter().any(|heeded| *heeded > due && heeded <= at) => {
+                Some("heeded")
+            }
+            Kind::Cadence | Kind::Escalation => self.unwanted_at(place, due, *at, clock),
+            Kind::Customer => Some("not a message of these workspaces"),
         };
         let wanted = moments.iter().any(|at| why(at).is_none());
         let unwanted = why(&now);
         let target = (channel, recipient.to_owned());
-        let addressed = moments.iter().any(|at| {
-            self.audience_at(place, *at, given.as_deref()).is_ok_and(|targets| targets.contains(&target))
+        let addressed = moments.iter().any(|at| match item.kind {
+            Kind::Escalation => self.escalation_at(place, *at).contains(&target),
+            Kind::Cadence | Kind::Manual | Kind::Customer => {
+                self.audience_at(place, *at, given.as_deref()).is_ok_and(|all| all.contains(&target))
+            }
         });
-        let id = &self.onboardings[place].id;
-        let what = format!("{now}: {id} slot {} by {channel} to {recipient}", item.slot);
-        let office = &self.tenants[self.onboardings[place].tenant].office;
+        let id = &it.id;
+        let what = format!("{now}: {id} {} {} by {channel} to {recipient}", item.kind.as_str(), item.slot);
+        let offices: Vec<_> = moments.iter().map(|at| self.office(place).at(*at)).collect();
         let mut faults = Vec::new();
         if !wanted {
             faults.push(format!("{what}: not wanted, {unwanted:?}"));
@@ -183,18 +198,21 @@ impl World {
             if !moments.iter().any(|at| person.at(*at).active) {
                 faults.push(format!("{what}: they have left"));
             }
-            if !moments.iter().any(|at| !person.at(*at).is_muted(now)) {
+            if !moments.iter().any(|at| !person.at(*at).is_muted(clock)) {
                 faults.push(format!("{what}: they are muted"));
             }
-            if !manual && !moments.iter().any(|at| person.at(*at).is_free(office, now)) {
+            let free = |at: &DateTime<Utc>| offices.iter().any(|it| person.at(*at).is_free(it, clock));
+            if !manual && !moments.iter().any(free) {
                 faults.push(format!("{what}: in their quiet hours, or on a day off"));
             }
         }
-        let late = now - due > GRACE + office.spread;
-        if !manual && late && !office.is_open(now) {
+        let late = clock - due > GRACE + offices[0].spread;
+        if !manual && late && !offices.iter().any(|it| it.is_open(clock)) {
             faults.push(format!("{what}: late, and outside the workspace's hours"));
         }
-        if !manual && !office.works(office.zone.local(due).date()) {
+        // A slot keeps its date when the policy changes.
+        let policies = self.office(place).versions();
+        if !manual && !policies.iter().any(|(_, it)| it.works(it.zone.local(due).date())) {
             faults.push(format!("{what}: due on a day off"));
         }
         for text in faults {
@@ -205,8 +223,9 @@ impl World {
     /// A copy may follow only what nobody knows the fate of, and an email then has the same id.
     fn check_copies(&mut self, key: &Key, message_id: &str, now: DateTime<Utc>) {
         let Some(earlier) = self.attempts.of.get(key) else { return };
-        let (place, slot, channel, recipient) = key;
-        let what = format!("{now}: {} slot {slot} by {channel} to {recipient}", self.onboardings[*place].id);
+        let (place, kind, slot, channel, recipient) = key;
+        let id = &self.onboardings[*place].id;
+        let what = format!("{now}: {id} {} {slot} by {channel} to {recipient}", kind.as_str());
         let mut faults = Vec::new();
         let mut repeats = 0;
         for attempt in earlier {
@@ -220,8 +239,7 @@ impl World {
                 Fate::Refused => {}
             }
         }
-        let office = &self.tenants[self.onboardings[*place].tenant].office;
-        if repeats > usize::from(office.resends) {
+        if repeats > usize::from(self.office(*place).now().resends) {
             faults.push(format!("{what}: repeated {repeats} times"));
         }
         let copies = earlier.iter().filter(|it| it.arrived).count();

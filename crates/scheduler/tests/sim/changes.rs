@@ -132,12 +132,14 @@ impl Stage {
                     62..65 => {
                         let started = now - TimeDelta::hours(chance.between(1, 2_000));
                         patch.started_at = Some(started);
-                        rhythm = Some(Some(world.tenants[tenant].office.zone.local(started).date()));
+                        rhythm = Some(Some(world.tenants[tenant].office.now().zone.local(started).date()));
                     }
                     _ => patch.target_launch_date = Some(Some(now + TimeDelta::days(chance.between(1, 99)))),
                 }
+                let cares = draw < 38;
                 let effect: Effect = Box::new(move |world, _, at| {
                     let it = &mut world.onboardings[place];
+                    it.heeded.extend(cares.then_some(at));
                     if let Some(base) = rhythm {
                         it.rhythms.push((at, base, after.every));
                     }
@@ -147,7 +149,7 @@ impl Stage {
             }
             72..79 => {
                 let days = chance.between(1, 20);
-                let office = &world.tenants[tenant].office;
+                let office = world.tenants[tenant].office.now();
                 let midnight =
                     office.zone.local(now).date() + chrono::Days::new(u64::try_from(days).unwrap());
                 let (snooze, until) = if chance.once_in(5_000) {
@@ -157,9 +159,19 @@ impl Stage {
                     let until = office.zone.instant(midnight, chrono::NaiveTime::MIN);
                     (Snooze::Days(u16::try_from(days).unwrap()), until)
                 };
-                (Command::SnoozeOnboarding(snooze), set(place, move |job| job.snoozed = Some(until)))
+                let effect: Effect = Box::new(move |world, _, at| {
+                    world.onboardings[place].heeded.push(at);
+                    world.onboardings[place].job.change(at, |job| job.snoozed = Some(until));
+                });
+                (Command::SnoozeOnboarding(snooze), effect)
             }
-            79..82 => (Command::UnsnoozeOnboarding, set(place, |job| job.snoozed = None)),
+            79..82 => {
+                let effect: Effect = Box::new(move |world, _, at| {
+                    world.onboardings[place].heeded.push(at);
+                    world.onboardings[place].job.change(at, |job| job.snoozed = None);
+                });
+                (Command::UnsnoozeOnboarding, effect)
+            }
             82..91 => {
                 let all = [
                     None,
@@ -219,7 +231,7 @@ impl Stage {
             started_at: Some(started),
             ..CreateOnboarding::default()
         };
-        let base = world.tenants[tenant].office.zone.local(started).date();
+        let base = world.tenants[tenant].office.now().zone.local(started).date();
         let effect: Effect = Box::new(move |world, applied, at| {
             let job = Job {
                 phase: Phase::BeforeGettingStarted,
@@ -239,6 +251,7 @@ impl Stage {
                 job: History::new(at, job),
                 rhythms: vec![(at, Some(base), every)],
                 requests: Vec::new(),
+                heeded: vec![at],
             });
         });
         (Self::request(&world, tenant, Command::CreateOnboarding(create), None), effect)

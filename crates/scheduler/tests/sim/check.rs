@@ -1,29 +1,28 @@
 //! The end of the year: the whole ledger against the model. Nothing due may be missing, nothing may be there that was not
 //! due, and what is called sent must have arrived.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use usher_lifecycle::Phase;
-use usher_lifecycle::reminder::{Channel, Kind};
+use usher_lifecycle::reminder::Kind;
 use usher_store::{Delivery, Status};
 
 use crate::attempts::{Attempt, Fate};
-use crate::rules::{Person, Slot, Targets};
+use crate::digests::Digests;
+use crate::expected::{Expected, MOVES};
+use crate::rules::{Person, SKEW, Slot, Targets};
 use crate::run::Stage;
 use crate::world::World;
 
 /// What is planned goes out within so long: holidays, a weekend and a day off.
 const LONGEST: TimeDelta = TimeDelta::days(7);
 
-/// Tenant, channel, recipient, due time, when it was planned.
-type Digest = (usize, Channel, String, DateTime<Utc>, DateTime<Utc>);
-
 impl Stage {
     /// Checks everything; faults go to the others in the world.
     pub(crate) fn check(&self) {
         let count = self.world().onboardings.len();
-        let mut digests = HashMap::new();
+        let mut digests = Digests::default();
         for place in 0..count {
             let id = self.world().onboardings[place].id.clone();
             let rows = self.ledger(&id);
@@ -33,57 +32,49 @@ impl Stage {
             one.slots(&mut faults);
             one.outcomes(&mut faults);
             one.targets(&mut faults);
+            one.escalations(&mut faults);
             one.digests(&mut digests, &mut faults);
-            let counted = rows.iter().map(|row| match row.status {
-                Status::Pending => "ledger: pending",
-                Status::Sent => "ledger: sent",
-                Status::Failed => "ledger: failed",
-                Status::Ambiguous => "ledger: ambiguous",
-                Status::Skipped => "ledger: skipped",
-            });
-            counted.for_each(|what| world.count(what));
+            let at_risk_since = one.at_risk_since();
+            let story = (!faults.is_empty() && world.stories.len() < 3).then(|| one.story());
+            world.stories.extend(story);
+            for row in &rows {
+                world.count(match (row.status, row.kind) {
+                    (Status::Sent, Kind::Escalation) => "ledger: sent escalations",
+                    (Status::Pending, _) => "ledger: pending",
+                    (Status::Sent, _) => "ledger: sent",
+                    (Status::Failed, _) => "ledger: failed",
+                    (Status::Ambiguous, _) => "ledger: ambiguous",
+                    (Status::Skipped, _) => "ledger: skipped",
+                });
+            }
+            drop(world);
+            faults.extend(at_risk_since.and_then(|since| self.check_state(place, since)));
             for text in faults {
-                world.fault(format!("{id}: {text}"));
+                self.world().fault(format!("{id}: {text}"));
             }
         }
     }
 }
 
 /// An onboarding and its ledger.
-struct One<'a> {
-    world: &'a World,
-    place: usize,
-    rows: &'a [Delivery],
+pub(crate) struct One<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) place: usize,
+    pub(crate) rows: &'a [Delivery],
 }
 
 /// First slot, last slot, how many.
-fn gap(row: &Delivery) -> Option<(NaiveDate, NaiveDate, u64)> {
+pub(crate) fn gap(row: &Delivery) -> Option<(NaiveDate, NaiveDate, u64)> {
     let detail = row.detail.as_ref()?;
     let date = |name: &str| detail[name].as_str()?.parse().ok();
     Some((date("first_slot")?, date("last_slot")?, detail["slots"].as_u64()?))
 }
 
-fn slot_of(row: &Delivery) -> Option<NaiveDate> {
+pub(crate) fn slot_of(row: &Delivery) -> Option<NaiveDate> {
     (row.kind == Kind::Cadence && gap(row).is_none()).then(|| row.slot.parse().unwrap())
 }
 
 impl One<'_> {
-    /// Every slot that fell due while the onboarding lived, by the rhythm of that time.
-    fn expected(&self) -> BTreeSet<Slot> {
-        let it = &self.world.onboardings[self.place];
-        let office = &self.world.tenants[it.tenant].office;
-        let end = self.world.plans.iter().max().copied().unwrap_or_default();
-        let mut base = NaiveDate::MIN;
-        let mut found = BTreeSet::new();
-        for (n, (from, counted_from, every)) in it.rhythms.iter().enumerate() {
-            let until = it.rhythms.get(n + 1).map_or(end, |(next, ..)| *next);
-            let reminded = self.rows.iter().filter(|row| row.planned_at < *from).filter_map(slot_of).max();
-            base = counted_from.or(reminded).unwrap_or(base);
-            found.extend(office.slots(base, *every, *from, until));
-        }
-        found
-    }
-
     /// When nothing was wanted any more, for good.
     fn ended(&self) -> Option<DateTime<Utc>> {
         let it = &self.world.onboardings[self.place];
@@ -94,27 +85,34 @@ impl One<'_> {
     }
 
     fn slots(&self, faults: &mut Vec<String>) {
-        let all = self.expected();
+        let Expected { sure, possible } = self.world.expected(self.place, self.rows);
         let planned: BTreeSet<NaiveDate> = self.rows.iter().filter_map(slot_of).collect();
         let gaps: Vec<_> = self.rows.iter().filter_map(|row| Some((row, gap(row)?))).collect();
-        let mut wanted: Vec<Slot> = all.iter().copied().collect();
+        let mut wanted: Vec<Slot> = sure.iter().copied().collect();
         if let Some(ended) = self.ended() {
-            wanted.retain(|slot| slot.due <= ended);
+            wanted.retain(|slot| slot.due <= ended - SKEW);
         }
         // What a silence swallows is told when it ends; this one has not.
-        while wanted
-            .last()
-            .is_some_and(|slot| self.world.unwanted_at(self.place, slot.due, slot.due).is_some())
-        {
+        let unwanted =
+            |slot: &Slot| self.world.unwanted_at(self.place, slot.due, slot.due, slot.due).is_some();
+        while wanted.last().is_some_and(unwanted) {
             wanted.pop();
         }
-        for slot in wanted.iter().filter(|slot| !self.world.is_murky(slot.due)) {
+        for slot in wanted {
             let told = gaps.iter().any(|(_, (first, last, _))| (*first..=*last).contains(&slot.date));
             if !planned.contains(&slot.date) && !told {
                 faults.push(format!("the slot {} vanished", slot.date));
             }
         }
-        let dates: BTreeSet<NaiveDate> = all.iter().map(|slot| slot.date).collect();
+        // Of what was missed, only the latest is sent.
+        for slot in &planned {
+            let rows = self.rows.iter().filter(|row| slot_of(row) == Some(*slot));
+            let planned_at = rows.map(|row| row.planned_at).min().unwrap();
+            if let Some(later) = sure.iter().find(|it| it.date > *slot && it.due <= planned_at) {
+                faults.push(format!("the slot {slot} was planned when {} was due", later.date));
+            }
+        }
+        let dates: BTreeSet<NaiveDate> = possible.iter().map(|slot| slot.date).collect();
         for date in planned.difference(&dates) {
             let murky =
                 self.world.set_back.iter().any(|(from, _)| (from.date_naive() - *date).num_days().abs() < 3);
@@ -123,28 +121,41 @@ impl One<'_> {
             }
         }
         for (row, (first, last, count)) in gaps {
-            let inside: Vec<&Slot> = all.iter().filter(|it| (first..=last).contains(&it.date)).collect();
-            if inside.iter().any(|slot| self.world.is_murky(slot.due)) || self.world.is_murky(row.planned_at)
-            {
+            let inside = |slots: &BTreeSet<Slot>| -> Vec<Slot> {
+                slots.iter().filter(|it| (first..=last).contains(&it.date)).copied().collect()
+            };
+            let (least, most) = (inside(&sure), inside(&possible));
+            if most.iter().any(|slot| self.world.is_murky(slot.due)) || self.world.is_murky(row.planned_at) {
                 continue;
             }
-            if u64::try_from(inside.len()).unwrap() != count {
-                faults.push(format!("the gap {first}..{last} counts {count} slots, not {}", inside.len()));
+            // A gap is counted by the policy and the rhythm that hold when it is told.
+            let (begins, told) =
+                (first.and_time(NaiveTime::MIN).and_utc() - MOVES, self.world.true_time(row.planned_at));
+            let mut rhythms = self.world.onboardings[self.place].rhythms.iter().skip(1);
+            let moved = self.world.policy_moved(self.place, begins, told)
+                || rhythms.any(|(at, ..)| *at >= begins && *at <= told);
+            let right = u64::try_from(least.len()).unwrap()..=u64::try_from(most.len()).unwrap();
+            if !moved && !right.contains(&count) {
+                faults.push(format!("the gap {first}..{last} counts {count} slots, not {right:?}"));
             }
-            self.gap_reason(row, &inside, faults);
+            self.gap_reason(row, &most, moved, faults);
         }
     }
 
-    fn gap_reason(&self, row: &Delivery, slots: &[&Slot], faults: &mut Vec<String>) {
+    fn gap_reason(&self, row: &Delivery, slots: &[Slot], moved: bool, faults: &mut Vec<String>) {
         let reason = row.reason.as_deref().unwrap_or_default();
         let (Some(first), Some(last)) = (slots.first(), slots.last()) else { return };
         let right = match reason {
-            // Nobody was there while these were the latest.
+            // Nobody was there while these were the latest, by the policy of the time.
             "superseded" | "too_late" => {
-                !self.world.plans.iter().any(|plan| *plan >= last.due && *plan < row.planned_at)
+                let reforms = self.world.office(self.place).changes().filter(|at| *at < row.planned_at);
+                let since = reforms.max().map_or(last.due, |reform| last.due.max(reform + SKEW));
+                !self.world.was_planned(since, self.world.true_time(row.planned_at))
             }
+            // A snooze explains what was due before its end, and nothing after it.
             "snoozed" => self.moments(first.due, row.planned_at).any(|at| {
-                self.world.onboardings[self.place].job.at(at).snoozed.is_some_and(|end| end > first.due)
+                let after = if moved { first.due - MOVES } else { last.due };
+                self.world.onboardings[self.place].job.at(at).snoozed.is_some_and(|end| end > after)
             }),
             _ => {
                 let before = first.due - TimeDelta::days(400);
@@ -157,15 +168,19 @@ impl One<'_> {
         }
     }
 
+    /// Everything that changed around the onboarding from one instant to another, by any host's clock.
     fn moments(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> {
-        let people = self.world.people.iter().flat_map(crate::world::History::changes);
+        let (from, to) = (from - SKEW, to + SKEW);
+        let roles = self.world.onboardings[self.place].job.versions().iter().flat_map(|(_, job)| job.roles);
+        let roles: BTreeSet<usize> = roles.flatten().collect();
+        let people = roles.into_iter().flat_map(|person| self.world.people[person].changes());
         let people: Vec<_> = people.filter(|at| *at >= from && *at <= to).collect();
         self.world.span(self.place, from, to).into_iter().chain(people)
     }
 
     fn attempts(&self, row: &Delivery) -> &[Attempt] {
         let (Some(channel), Some(recipient)) = (row.channel, &row.recipient) else { return &[] };
-        let key = (self.place, row.slot.clone(), channel, recipient.to_string());
+        let key = (self.place, row.kind, row.slot.clone(), channel, recipient.to_string());
         self.world.attempts.of.get(&key).map_or(&[], Vec::as_slice)
     }
 
@@ -173,17 +188,22 @@ impl One<'_> {
     fn outcomes(&self, faults: &mut Vec<String>) {
         for row in self.rows.iter().filter(|row| gap(row).is_none()) {
             let attempts = self.attempts(row);
-            let what = format!("slot {} by {:?} to {:?}", row.slot, row.channel, row.recipient);
+            let what =
+                format!("{} {} by {:?} to {:?}", row.kind.as_str(), row.slot, row.channel, row.recipient);
             let taken = attempts.iter().any(|it| it.fate == Fate::Taken);
             if taken && row.status != Status::Sent {
                 faults.push(format!("{what} was accepted, and is {}", row.status.as_str()));
+            }
+            // Each attempt of unknown fate that was repeated is counted, by whoever repeated it.
+            let unknown = attempts.iter().rev().skip(1).filter(|it| it.fate == Fate::Unknown).count();
+            if row.ambiguities < i64::try_from(unknown).unwrap() {
+                faults.push(format!("{what} has {} ambiguities, of {unknown}", row.ambiguities));
             }
             let id =
                 |it: &Attempt| it.message_id.trim_matches(['<', '>']).split('@').next().map(str::to_owned);
             match row.status {
                 // A day off may still lie before what was planned last.
-                Status::Pending if self.world.plans.last().is_some_and(|end| *end - row.due_at < LONGEST) => {
-                }
+                Status::Pending if self.world.last_plan() - row.due_at < LONGEST => {}
                 Status::Pending => faults.push(format!("{what} is pending for good")),
                 Status::Sent => {
                     if !attempts.iter().any(|it| it.arrived && id(it) == row.message_id) {
@@ -237,6 +257,17 @@ impl One<'_> {
             "snoozed" => moments.any(|at| {
                 self.world.onboardings[self.place].job.at(at).snoozed.is_some_and(|end| end > row.due_at)
             }),
+            "heeded" => {
+                self.world.onboardings[self.place].heeded.iter().any(|heeded| *heeded > row.due_at - SKEW)
+            }
+            "no_longer_responsible" | "channel_off" | "channel_broken" | "no_recipient" | "channels_off"
+                if row.kind == Kind::Escalation =>
+            {
+                let gone = |at| {
+                    target.as_ref().is_none_or(|it| !self.world.escalation_at(self.place, at).contains(it))
+                };
+                moments.any(gone)
+            }
             "no_longer_responsible" | "channel_off" | "channel_broken" | "no_recipient" | "channels_off" => {
                 moments.any(|at| match self.world.audience_at(self.place, at, given) {
                     Ok(targets) => target.as_ref().is_some_and(|target| !targets.contains(target)),
@@ -253,7 +284,7 @@ impl One<'_> {
     /// Everybody whom a slot concerned when it was planned has a row, and nobody else.
     fn targets(&self, faults: &mut Vec<String>) {
         let mut slots: BTreeMap<&str, Vec<&Delivery>> = BTreeMap::new();
-        for row in self.rows.iter().filter(|row| gap(row).is_none()) {
+        for row in self.rows.iter().filter(|row| gap(row).is_none() && row.kind != Kind::Escalation) {
             slots.entry(&row.slot).or_default().push(row);
         }
         for (slot, rows) in slots {
@@ -269,40 +300,19 @@ impl One<'_> {
                 .filter_map(|row| Some((row.channel?, row.recipient.as_ref()?.to_string())))
                 .collect();
             let all_sent = first.iter().all(|row| row.status == Status::Sent);
-            match self.world.audience_at(self.place, planned_at, given) {
-                Ok(wanted) if !wanted.is_subset(&told) || (all_sent && wanted != told) => {
-                    faults.push(format!("slot {slot} was planned for {told:?}, not for {wanted:?}"));
-                }
-                Err(why) if !rows.iter().any(|row| row.reason.as_deref() == Some(why)) => {
-                    faults.push(format!("slot {slot} was planned for {told:?}; it is {why}"));
-                }
-                Ok(_) | Err(_) => {}
-            }
-        }
-    }
-
-    /// What is due together for a person travels together.
-    fn digests(&self, digests: &mut HashMap<Digest, (String, String)>, faults: &mut Vec<String>) {
-        let tenant = self.world.onboardings[self.place].tenant;
-        let moved = |slot: &str| self.rows.iter().any(|row| row.slot == slot && row.status != Status::Sent);
-        for row in self.rows.iter().filter(|row| row.kind == Kind::Cadence && row.status == Status::Sent) {
-            let plain = row.attempts == 1 && row.ambiguities == 0 && row.errors.is_empty();
-            let (Some(channel), Some(recipient), Some(id)) = (row.channel, &row.recipient, &row.message_id)
-            else {
-                continue;
+            let planned = self.world.true_time(planned_at);
+            // Whoever was changed in those seconds was read before or after it.
+            let near = |at: &DateTime<Utc>| (*at - planned).abs() <= TimeDelta::seconds(2);
+            let before = |at: DateTime<Utc>| [at, at - TimeDelta::microseconds(1)];
+            let right = |at: DateTime<Utc>| match self.world.audience_at(self.place, at, given) {
+                Ok(wanted) => wanted.is_subset(&told) && (!all_sent || wanted == told),
+                Err(why) => rows.iter().any(|row| row.reason.as_deref() == Some(why)),
             };
-            if !plain || moved(&row.slot) || row.why.ends_with("_broken") {
+            if right(planned) || self.moments(planned, planned).filter(near).flat_map(before).any(right) {
                 continue;
             }
-            let digest = (tenant, channel, recipient.to_string(), row.due_at, row.planned_at);
-            let ours = (id.clone(), row.slot.clone());
-            let known = digests.entry(digest).or_insert_with(|| ours.clone());
-            if known.0 != ours.0 {
-                faults.push(format!(
-                    "slot {} to {recipient} by {channel} travelled alone: {}, the others {}",
-                    row.slot, ours.0, known.0
-                ));
-            }
+            let wanted = self.world.audience_at(self.place, planned, given);
+            faults.push(format!("slot {slot} was planned for {told:?}, not for {wanted:?}"));
         }
     }
 }

@@ -6,9 +6,10 @@
 
 use std::fmt::{self, Debug};
 use std::panic::{AssertUnwindSafe, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use chrono::TimeDelta;
 use futures_util::FutureExt as _;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
@@ -18,6 +19,7 @@ use usher_bus::{Bus, Local};
 use usher_scheduler::message::Templates;
 use usher_scheduler::{Channels, Clock, Scheduler, Settings};
 use usher_store::{Store, StoreError};
+use usher_testkit::clock::VirtualClock;
 
 /// What happens in the middle of a pass.
 pub(crate) type Interruption = Box<dyn FnOnce() + Send>;
@@ -37,6 +39,8 @@ pub(crate) struct Switch {
     pub(crate) last_send: AtomicU64,
     /// The number of the pass.
     pub(crate) pass: AtomicU64,
+    /// How far the host's clock is ahead of everybody else's, in milliseconds.
+    skew: AtomicI64,
 }
 
 struct Death;
@@ -49,6 +53,14 @@ impl Switch {
     pub(crate) fn die(&self) {
         self.dead.store(true, Ordering::SeqCst);
         self.died.notify_one();
+    }
+
+    pub(crate) fn skew(&self) -> TimeDelta {
+        TimeDelta::milliseconds(self.skew.load(Ordering::SeqCst))
+    }
+
+    pub(crate) fn set_skew(&self, skew: TimeDelta) {
+        self.skew.store(skew.num_milliseconds(), Ordering::SeqCst);
     }
 
     pub(crate) fn die_after(&self, statements: u64) {
@@ -107,12 +119,15 @@ pub(crate) fn runtime() -> Runtime {
 impl Host {
     pub(crate) fn new(
         url: String,
-        clock: Clock,
+        clock: VirtualClock,
+        batch: u32,
         templates: Arc<Templates>,
         channels: impl Fn(Arc<Switch>) -> Channels + Send + 'static,
     ) -> Self {
         let switch = Arc::new(Switch::default());
         let ours = Arc::clone(&switch);
+        let own = Arc::clone(&switch);
+        let clock: Clock = Arc::new(move || clock.now() + own.skew());
         let start = move || {
             let runtime = runtime();
             let store = runtime.block_on(Store::connect(&url, 4)).unwrap();
@@ -121,6 +136,7 @@ impl Host {
             let channels = channels(Arc::clone(&ours));
             let scheduler =
                 Scheduler::new(store, bus, Arc::clone(&clock), channels, Arc::clone(&templates), settings);
+            let scheduler = scheduler.with_batch(batch);
             Life { runtime, scheduler }
         };
         let dispatch = Dispatch::new(Watch(Arc::clone(&switch)));

@@ -10,11 +10,16 @@ mod attempts;
 mod chance;
 mod changes;
 mod check;
+mod digests;
+mod escalations;
+mod expected;
 mod host;
 mod people;
+mod policies;
 mod rules;
 mod run;
 mod sender;
+mod story;
 mod world;
 
 use std::sync::Mutex;
@@ -46,7 +51,12 @@ fn play(seed: u64, size: Size, url: Option<String>) -> u64 {
         size.onboardings, size.days
     );
     println!("{again}: played in {played:.1?}, checked by {:.1?}: {}", started.elapsed(), counts.join(", "));
-    assert!(world.faults.is_empty(), "{again} finds:\n{}", world.faults.join("\n"));
+    assert!(
+        world.faults.is_empty(),
+        "{again} finds:\n{}\n{}",
+        world.faults.join("\n"),
+        world.stories.concat()
+    );
     let sent = world.counts.get("ledger: sent").copied().unwrap_or_default();
     assert!(sent > u64::try_from(size.onboardings).unwrap(), "too little was sent to prove anything: {sent}");
     chance::hash(0, &counts.iter().map(String::as_str).collect::<Vec<_>>())

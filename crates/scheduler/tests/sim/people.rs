@@ -1,94 +1,22 @@
 //! The people and customers: how they begin, and what becomes of them.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc, Weekday};
+use chrono::{DateTime, Days, TimeDelta, Utc};
 use usher_lifecycle::Command;
 use usher_lifecycle::command::{CreateCustomer, CreateUser, CustomerPatch, UserPatch};
 use usher_lifecycle::customer::{CustomerFields, CustomerStatus};
-use usher_lifecycle::event::Actor;
+use usher_lifecycle::event::{Actor, ActorKind};
 use usher_lifecycle::person::{DaysOff, QuietHours, Reach};
-use usher_lifecycle::reminder::{Ambiguous, CatchUp, Channel, Policy, Rules, zone};
+use usher_lifecycle::reminder::Channel;
 use usher_store::{Dedupe, Ref, Request};
 
 use crate::changes::Wish;
-use crate::rules::{Client, Office, Person, Zone};
+use crate::policies::{WEEK, offices, rules, time};
+use crate::rules::{Client, Person, Zone};
 use crate::run::Stage;
 use crate::world::{Customer, History, Tenant, World};
-
-const WEEK: [Weekday; 5] = [Weekday::Mon, Weekday::Tue, Weekday::Wed, Weekday::Thu, Weekday::Fri];
-
-fn time(hours: u32, minutes: u32) -> NaiveTime {
-    NaiveTime::from_hms_opt(hours, minutes, 0).unwrap()
-}
-
-fn dates(texts: &[&str]) -> BTreeSet<NaiveDate> {
-    texts.iter().map(|text| text.parse().unwrap()).collect()
-}
-
-fn offices() -> [Office; 3] {
-    let plain = Office {
-        zone: Zone::Utc,
-        opens: time(9, 0),
-        closes: time(18, 0),
-        days: WEEK.to_vec(),
-        holidays: BTreeSet::new(),
-        catches_up: true,
-        resends: true,
-        spread: TimeDelta::zero(),
-        ops_email: Some("ops@utc.example".to_owned()),
-        ops_slack: None,
-    };
-    let berlin = Office {
-        zone: Zone::Berlin,
-        opens: time(8, 30),
-        closes: time(17, 0),
-        holidays: dates(&[
-            "2026-04-03",
-            "2026-04-06",
-            "2026-05-01",
-            "2026-05-14",
-            "2026-12-25",
-            "2027-01-01",
-        ]),
-        resends: false,
-        spread: TimeDelta::minutes(10),
-        ops_email: None,
-        ops_slack: Some("COPS".to_owned()),
-        ..plain.clone()
-    };
-    let york = Office {
-        zone: Zone::NewYork,
-        opens: time(10, 0),
-        closes: time(16, 0),
-        days: [WEEK.as_slice(), &[Weekday::Sat]].concat(),
-        holidays: dates(&["2026-07-04", "2026-11-26", "2026-12-25"]),
-        catches_up: false,
-        ops_email: None,
-        ..plain.clone()
-    };
-    [plain, berlin, york]
-}
-
-fn rules(office: &Office) -> Rules {
-    Rules {
-        policy: Policy {
-            time_zone: zone(office.zone.name()).unwrap(),
-            time_of_day: office.opens,
-            send_until: office.closes,
-            working_days: office.days.clone(),
-            holidays: office.holidays.clone(),
-            catch_up: if office.catches_up { CatchUp::Once } else { CatchUp::Skip },
-            spread_minutes: u16::try_from(office.spread.num_minutes()).unwrap(),
-        },
-        ambiguous: if office.resends { Ambiguous::Resend } else { Ambiguous::Hold },
-        ops_email: office.ops_email.clone(),
-        ops_slack_channel: office.ops_slack.clone(),
-        ..Rules::default()
-    }
-}
 
 impl Stage {
     /// Three workspaces with their people and customers, and when each onboarding will come.
@@ -99,6 +27,7 @@ impl Stage {
             let (runtime, store) = &self.api;
             let made = runtime.block_on(store.create_workspace(&name, &name, &rules(&office), now));
             let id = made.unwrap().unwrap().id;
+            let office = History::new(now, office);
             self.world().tenants.push(Tenant { name, id, office, people: Vec::new() });
         }
         let people = (self.size.onboardings / 40).max(12);
@@ -107,6 +36,7 @@ impl Stage {
         let customers = self.size.onboardings / 2 + 3;
         let wishes = (0..customers).map(|place| self.customer(place)).collect();
         self.apply(wishes);
+        self.foresee_reforms();
         let days = self.size.days * 9 / 10;
         for place in 0..self.size.onboardings {
             let mut chance = self.chance();
@@ -122,7 +52,7 @@ impl Stage {
             livemode: true,
             command,
             target: target.map(Ref::Id),
-            actor: Actor::system(),
+            actor: Actor { kind: ActorKind::ApiKey, id: None, name: None },
             dedupe: Dedupe::None,
             expected_version: None,
             traceparent: None,
@@ -163,6 +93,7 @@ impl Stage {
                 zone: abroad,
                 quiet,
                 days_off,
+                dates_off: Vec::new(),
                 muted: None,
             };
             let place = world.people.len();
@@ -208,6 +139,7 @@ pub(crate) fn wishes(stage: &Arc<Stage>, now: DateTime<Utc>) -> Vec<Wish> {
     let mut chance = stage.chance();
     let mut wishes: Vec<Wish> = Vec::new();
     let world = stage.world();
+    wishes.extend(stage.reform(&world, &mut chance, now));
     if chance.once_in(1_200) {
         let place = chance.below(world.people.len());
         wishes.extend(person_wish(&world, &mut chance, place, now));
@@ -243,7 +175,7 @@ fn person_wish(
 ) -> Option<Wish> {
     let mut after = world.people[place].now().clone();
     let mut patch = UserPatch::default();
-    match chance.below(10) {
+    match chance.below(12) {
         0 | 1 => {
             after.active = !after.active;
             patch.active = Some(after.active);
@@ -266,7 +198,13 @@ fn person_wish(
         }
         6 => {
             after.days_off = if after.days_off.is_empty() { vec![chance.pick(&WEEK)] } else { Vec::new() };
-            patch.days_off = Some(DaysOff { weekdays: after.days_off.clone(), dates: Vec::new() });
+            patch.days_off = Some(days_off(&after));
+        }
+        10 | 11 => {
+            // A holiday of some days, sooner or later.
+            let first = now.date_naive() + Days::new(chance.next() % 20);
+            after.dates_off = first.iter_days().take(1 + chance.below(6)).collect();
+            patch.days_off = Some(days_off(&after));
         }
         7 | 8 if after.email_broken => {
             after.email_broken = false;
@@ -282,6 +220,10 @@ fn person_wish(
     let request = Stage::request(world, world.homes[place], Command::ChangeUser(patch), Some(id));
     let effect = move |world: &mut World, _: &_, at| world.people[place].change(at, |it| *it = after);
     Some((request, Box::new(effect)))
+}
+
+fn days_off(person: &Person) -> DaysOff {
+    DaysOff { weekdays: person.days_off.clone(), dates: person.dates_off.clone() }
 }
 
 /// Whom a channel has refused for good is marked as such, unless the host died before it could.

@@ -7,6 +7,8 @@ use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, Time
 use usher_lifecycle::reminder::Channel;
 use usher_lifecycle::{Phase, State};
 
+/// How far the hosts' clocks stand from the time of everybody else, at most.
+pub(crate) const SKEW: TimeDelta = TimeDelta::seconds(25);
 /// Later than this is late.
 pub(crate) const GRACE: TimeDelta = TimeDelta::minutes(15);
 
@@ -58,15 +60,15 @@ impl Zone {
     }
 }
 
-/// The n-th Sunday of a month; -1 = the last.
+/// The n-th Sunday of a month; -1 = the last, of a month of 31 days.
 fn sunday(year: i32, month: u32, nth: i64) -> NaiveDate {
-    let first = NaiveDate::from_ymd_opt(year, month, 1).unwrap();
-    let sundays: Vec<_> = first
-        .iter_days()
-        .take(31)
-        .filter(|day| day.month() == month && day.weekday() == Weekday::Sun)
-        .collect();
-    if nth < 0 { *sundays.last().unwrap() } else { sundays[usize::try_from(nth - 1).unwrap()] }
+    let day = |day| NaiveDate::from_ymd_opt(year, month, day).unwrap();
+    let weekday = |date: NaiveDate| u64::from(date.weekday().num_days_from_sunday());
+    if nth < 0 {
+        return day(31) - Days::new(weekday(day(31)));
+    }
+    let first = day(1) + Days::new((7 - weekday(day(1))) % 7);
+    first + Days::new(7 * u64::try_from(nth - 1).unwrap())
 }
 
 fn utc(date: NaiveDate, hour: u32) -> DateTime<Utc> {
@@ -86,6 +88,17 @@ pub(crate) struct Office {
     pub(crate) spread: TimeDelta,
     pub(crate) ops_email: Option<String>,
     pub(crate) ops_slack: Option<String>,
+    /// Mildest first.
+    pub(crate) escalation: Vec<Step>,
+}
+
+/// After so many reminders that nobody heeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub(crate) after: u64,
+    /// The role that is told; none = the workspace's own addresses.
+    pub(crate) to: Option<usize>,
+    pub(crate) at_risk: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,7 +112,23 @@ impl Office {
         self.days.contains(&date.weekday()) && !self.holidays.contains(&date)
     }
 
-    /// Slots that fall due after `from`, up to `until`: day by day from the base.
+    /// All slots, from the base on for ever, by walking from date to date.
+    fn walk(&self, base: NaiveDate, every: u16) -> impl Iterator<Item = Slot> {
+        let nominal = std::iter::successors(Some(base), move |it| Some(*it + Days::new(u64::from(every))));
+        nominal.skip(1).map(|nominal| {
+            let mut date = nominal;
+            while !self.works(date) {
+                date = date.succ_opt().unwrap();
+            }
+            self.slot(date)
+        })
+    }
+
+    pub(crate) fn slot(&self, date: NaiveDate) -> Slot {
+        Slot { date, due: self.zone.instant(date, self.opens) }
+    }
+
+    /// Slots that fall due after `from`, up to `until`.
     pub(crate) fn slots(
         &self,
         base: NaiveDate,
@@ -107,22 +136,12 @@ impl Office {
         from: DateTime<Utc>,
         until: DateTime<Utc>,
     ) -> BTreeSet<Slot> {
-        let mut found = BTreeSet::new();
-        let mut nominal = base;
-        loop {
-            nominal = nominal + Days::new(u64::from(every));
-            let mut date = nominal;
-            while !self.works(date) {
-                date = date.succ_opt().unwrap();
-            }
-            let due = self.zone.instant(date, self.opens);
-            if due > until {
-                return found;
-            }
-            if due > from {
-                found.insert(Slot { date, due });
-            }
-        }
+        self.walk(base, every).skip_while(|it| it.due <= from).take_while(|it| it.due <= until).collect()
+    }
+
+    /// The first one that falls due after `from`.
+    pub(crate) fn next_slot(&self, base: NaiveDate, every: u16, from: DateTime<Utc>) -> Slot {
+        self.walk(base, every).find(|it| it.due > from).unwrap()
     }
 
     /// Whether what is late may go out.
@@ -148,6 +167,7 @@ pub(crate) struct Person {
     pub(crate) zone: Option<Zone>,
     pub(crate) quiet: Option<(NaiveTime, NaiveTime)>,
     pub(crate) days_off: Vec<Weekday>,
+    pub(crate) dates_off: Vec<NaiveDate>,
     pub(crate) muted: Option<DateTime<Utc>>,
 }
 
@@ -172,7 +192,7 @@ impl Person {
             let time = local.time();
             if from <= to { (from..to).contains(&time) } else { time >= from || time < to }
         });
-        !quiet && !self.days_off.contains(&local.weekday())
+        !quiet && !self.days_off.contains(&local.weekday()) && !self.dates_off.contains(&local.date())
     }
 
     pub(crate) fn is_muted(&self, at: DateTime<Utc>) -> bool {
@@ -230,14 +250,6 @@ pub(crate) fn audience(
     person: impl Fn(usize) -> Person,
     given: Option<&[Channel]>,
 ) -> Result<Targets, &'static str> {
-    let open = |channel| match (given, channel) {
-        (Some(given), _) => given.contains(&channel),
-        (None, Channel::Email) => job.email,
-        (None, Channel::Slack) => job.slack,
-    };
-    if !open(Channel::Email) && !open(Channel::Slack) {
-        return Err("channels_off");
-    }
     let holder = |role: usize| job.roles[role].map(&person).filter(|person| person.active);
     let owner = match job.phase {
         Phase::ProgramDesign => 2,
@@ -249,6 +261,35 @@ pub(crate) fn audience(
     if people.is_empty() {
         people = (0..4).filter_map(holder).collect();
     }
+    ways(office, job, &people, given)
+}
+
+/// Whom a step of the escalation tells, or why nobody.
+pub(crate) fn escalated_to(
+    office: &Office,
+    job: &Job,
+    person: impl Fn(usize) -> Person,
+    step: Step,
+) -> Result<Targets, &'static str> {
+    let holder = step.to.and_then(|role| job.roles[role]).map(person).filter(|person| person.active);
+    ways(office, job, holder.as_slice(), None)
+}
+
+/// How these people are reached, or the workspace in their place.
+fn ways(
+    office: &Office,
+    job: &Job,
+    people: &[Person],
+    given: Option<&[Channel]>,
+) -> Result<Targets, &'static str> {
+    let open = |channel| match (given, channel) {
+        (Some(given), _) => given.contains(&channel),
+        (None, Channel::Email) => job.email,
+        (None, Channel::Slack) => job.slack,
+    };
+    if !open(Channel::Email) && !open(Channel::Slack) {
+        return Err("channels_off");
+    }
     let address = |person: &Person, channel| match channel {
         Channel::Email => Some(format!("user:{}", person.id)),
         Channel::Slack if person.slack_id.is_some() => Some(format!("user:{}", person.id)),
@@ -256,7 +297,7 @@ pub(crate) fn audience(
     };
     let mut found = Targets::new();
     let mut wanted = false;
-    for person in &people {
+    for person in people {
         for channel in Channel::ALL {
             if !open(channel) || !person.enabled(channel) {
                 continue;

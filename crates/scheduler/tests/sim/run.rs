@@ -16,6 +16,7 @@ use usher_testkit::clock::VirtualClock;
 use crate::attempts::Key;
 use crate::chance::Chance;
 use crate::host::{Host, Interruption, runtime};
+use crate::rules::SKEW;
 use crate::world::World;
 use crate::{at, sender};
 
@@ -41,8 +42,12 @@ pub(crate) struct Stage {
     passes: AtomicU64,
     /// When each onboarding's next change is due, by place.
     agenda: Mutex<Agenda>,
+    /// When which workspace changes its policy.
+    reforms: Mutex<Vec<(DateTime<Utc>, usize)>>,
     /// Until when a channel's server is away.
     outages: Mutex<[Option<DateTime<Utc>>; 2]>,
+    /// Every other message is refused for now.
+    pub(crate) surly: AtomicBool,
     /// Nothing goes wrong any more.
     pub(crate) calm: AtomicBool,
     _folder: TempDir,
@@ -72,17 +77,22 @@ impl Stage {
             api: (runtime, store),
             passes: AtomicU64::new(0),
             agenda: Mutex::default(),
+            reforms: Mutex::default(),
             outages: Mutex::default(),
+            surly: AtomicBool::new(false),
             calm: AtomicBool::new(false),
             _folder: folder,
         });
         let templates = Arc::new(templates());
-        let host = || {
+        let host = |batch| {
             let ours = Arc::downgrade(&stage);
             let channels = move |switch| sender::channels(&ours.upgrade().unwrap(), &switch);
-            Mutex::new(Host::new(url.clone(), stage.clock.as_fn(), Arc::clone(&templates), channels))
+            let (url, clock, templates) = (url.clone(), stage.clock.clone(), Arc::clone(&templates));
+            Mutex::new(Host::new(url, clock, batch, templates, channels))
         };
-        assert!(stage.hosts.set([host(), host()]).is_ok());
+        // One of them plans in small steps, so that a crash often falls between two.
+        let small = u32::try_from(size.onboardings / 500).unwrap().max(3);
+        assert!(stage.hosts.set([host(500), host(small)]).is_ok());
         stage.found();
         stage
     }
@@ -97,6 +107,10 @@ impl Stage {
 
     pub(crate) fn agenda(&self) -> MutexGuard<'_, Agenda> {
         self.agenda.lock().unwrap()
+    }
+
+    pub(crate) fn reforms(&self) -> MutexGuard<'_, Vec<(DateTime<Utc>, usize)>> {
+        self.reforms.lock().unwrap()
     }
 
     fn host(&self, which: usize) -> MutexGuard<'_, Host> {
@@ -133,7 +147,8 @@ impl Stage {
         let end = self.clock.now() + TimeDelta::days(self.size.days);
         let mut away = None;
         while self.clock.now() < end {
-            let wake = self.wake().unwrap_or(end).max(self.clock.now());
+            let host = self.chance().below(2);
+            let wake = self.wake(host).unwrap_or(end).max(self.clock.now());
             let wake = away.map_or(wake, |until: DateTime<Utc>| wake.max(until));
             let change = self.agenda().peek().map_or(end, |Reverse((at, _))| *at);
             if change <= wake {
@@ -144,24 +159,27 @@ impl Stage {
             self.advance_to(wake.min(end));
             away = self.mishap();
             if away.is_none() {
-                self.passes();
+                self.passes(host);
             }
         }
         self.calm.store(true, Ordering::SeqCst);
         let last = self.clock.now() + TimeDelta::days(12);
-        while let Some(wake) = self.wake().filter(|at| *at < last) {
+        while let Some(wake) = self.wake(0).filter(|at| *at < last) {
             self.advance_to(wake);
-            self.passes();
+            self.passes(0);
         }
     }
 
-    fn wake(&self) -> Option<DateTime<Utc>> {
-        self.api.0.block_on(self.api.1.next_wake()).unwrap()
+    /// When the host has something to do, by everybody's clock.
+    fn wake(&self, host: usize) -> Option<DateTime<Utc>> {
+        let wake = self.api.0.block_on(self.api.1.next_wake()).unwrap();
+        wake.map(|at| at - self.host(host).switch.skew())
     }
 
-    /// A little later than wanted, as clocks are.
+    /// A little later than wanted, as clocks are; mostly within a few seconds, when much is to be done within minutes.
     fn advance_to(&self, at: DateTime<Utc>) {
-        let late = TimeDelta::milliseconds(self.chance().between(3, 5_000));
+        let longest = if self.chance().once_in(2_500) { 5_000 } else { 150_000 };
+        let late = TimeDelta::milliseconds(self.chance().between(3, longest));
         let now = self.clock.now();
         self.clock.set((at + late).max(now + TimeDelta::milliseconds(5)));
     }
@@ -182,6 +200,12 @@ impl Stage {
             self.outages.lock().unwrap()[which] = Some(now + TimeDelta::hours(hours));
             self.world().count("outages");
         }
+        if chance.once_in(100) {
+            let skew =
+                TimeDelta::milliseconds(chance.between(-SKEW.num_milliseconds(), SKEW.num_milliseconds()));
+            self.host(chance.below(2)).switch.set_skew(skew);
+            self.world().count("clocks astray");
+        }
         if chance.once_in(6) {
             let to = now - TimeDelta::minutes(chance.between(1, 120));
             self.clock.set(to);
@@ -193,10 +217,10 @@ impl Stage {
     }
 
     /// Both hosts look at the tables, in either order, perhaps one in the middle of the other.
-    fn passes(self: &Arc<Self>) {
-        let (first, both, meddled) = {
+    fn passes(self: &Arc<Self>, first: usize) {
+        let (both, meddled) = {
             let mut chance = self.chance();
-            (chance.below(2), chance.once_in(3_000), chance.once_in(800))
+            (chance.once_in(3_000), chance.once_in(800))
         };
         if both {
             self.plan(first);
@@ -213,31 +237,37 @@ impl Stage {
             self.dispatch(1 - first, false);
             crate::people::learn_broken(self);
         }
-        if self.wake().is_some_and(|at| at <= self.clock.now()) {
+        if self.wake(first).is_some_and(|at| at <= self.clock.now()) {
             // Something is due that cannot be had yet.
             self.clock.advance(TimeDelta::seconds(20));
         }
     }
 
-    fn begin(&self, host: &Host, deadly: bool) -> u64 {
+    /// The number of a new pass, and the time by the host's clock.
+    fn begin(&self, host: &Host) -> (u64, DateTime<Utc>) {
         let pass = self.passes.fetch_add(1, Ordering::SeqCst) + 1;
-        self.world().count("passes");
+        let now = self.clock.now();
+        let clock = now + host.switch.skew();
+        let mut world = self.world();
+        world.count("passes");
+        world.clocks.insert(clock, now);
+        drop(world);
         host.switch.pass.store(pass, Ordering::SeqCst);
         let mut chance = self.chance();
-        if !self.calm.load(Ordering::SeqCst) && deadly && chance.once_in(200) {
+        if !self.calm.load(Ordering::SeqCst) && chance.once_in(200) {
             host.switch.die_after(u64::try_from(chance.between(1, 60)).unwrap());
         }
-        pass
+        (pass, clock)
     }
 
     fn plan(&self, which: usize) {
         let mut host = self.host(which);
-        self.begin(&host, true);
-        let now = self.clock.now();
+        let at = self.clock.now();
+        let (_, now) = self.begin(&host);
         let planned = host.run(|scheduler| async move { scheduler.plan(now).await });
         let mut world = self.world();
         match planned {
-            Some(Ok(_)) => world.plans.push(now),
+            Some(Ok(_)) => drop(world.plans.insert(at, now)),
             Some(Err(error)) => world.fault(format!("{now}: planning failed: {error}")),
             None => world.count("crashes in planning"),
         }
@@ -245,8 +275,7 @@ impl Stage {
 
     fn dispatch(self: &Arc<Self>, which: usize, outer: bool) {
         let mut host = self.host(which);
-        let pass = self.begin(&host, true);
-        let now = self.clock.now();
+        let (pass, now) = self.begin(&host);
         if !self.calm.load(Ordering::SeqCst) {
             let mut chance = self.chance();
             if chance.once_in(100) {
@@ -284,10 +313,11 @@ impl Stage {
         world.attempts.fresh.remove(&pass);
     }
 
-    fn is_recorded(&self, (place, slot, channel, recipient): &Key) -> bool {
+    fn is_recorded(&self, (place, kind, slot, channel, recipient): &Key) -> bool {
         let id = self.world().onboardings[*place].id.clone();
         self.ledger(&id).iter().any(|row| {
             row.status == Status::Sent
+                && row.kind == *kind
                 && row.slot == *slot
                 && row.channel == Some(*channel)
                 && row.recipient.as_ref().is_some_and(|it| it.to_string() == *recipient)
@@ -317,7 +347,10 @@ impl Stage {
                     world.lose(pass, &BTreeSet::new());
                     drop(world);
                     stage.plan(other);
+                    // What the other host takes over must often be pending still when this one comes back.
+                    stage.surly.store(true, Ordering::SeqCst);
                     stage.dispatch(other, false);
+                    stage.surly.store(false, Ordering::SeqCst);
                 }
             });
             stage.clock.advance(TimeDelta::milliseconds(5));

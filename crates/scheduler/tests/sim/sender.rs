@@ -12,7 +12,7 @@ use usher_scheduler::Channels;
 use usher_scheduler::channel::{Function, Handed, Mailer, Outcome, SlackSender};
 use usher_scheduler::message::Address;
 
-use crate::attempts::Fate;
+use crate::attempts::{Fate, Moment};
 use crate::chance::hash;
 use crate::host::Switch;
 use crate::run::Stage;
@@ -35,7 +35,8 @@ async fn send(stage: Arc<Stage>, switch: Arc<Switch>, handed: Handed) -> Outcome
     }
     let pass = switch.pass.load(Ordering::SeqCst);
     let now = stage.clock.now();
-    let flight = stage.world().depart(&handed, pass, now);
+    let moment = Moment { now, clock: now + switch.skew() };
+    let flight = stage.world().depart(&handed, pass, moment);
     let left = switch.last_send.load(Ordering::SeqCst);
     if left > 0 {
         switch.last_send.store(left - 1, Ordering::SeqCst);
@@ -88,6 +89,9 @@ impl Stage {
             return refused(for_now("connect", None));
         }
         let email = handed.channel == Channel::Email;
+        if self.surly.load(Ordering::SeqCst) && draw.is_multiple_of(2) {
+            return refused(for_now(if email { "450" } else { "http_503" }, None));
+        }
         match draw {
             0..120 => refused(for_now(if email { "450" } else { "http_503" }, None)),
             120..160 => refused(for_now(if email { "421" } else { "ratelimited" }, Some(20))),

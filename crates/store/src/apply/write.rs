@@ -87,12 +87,12 @@ impl Work {
     }
 
     pub(super) fn schedule(&mut self, onboarding: &Onboarding, schedule: &Schedule, now: DateTime<Utc>) {
-        let Schedule::Set { next, silent, gap } = schedule else { return };
+        let Schedule::Set { next, silent, gaps } = schedule else { return };
         self.schedules.insert(
             onboarding.id,
             schedule_row(onboarding, next.map(|slot| slot.date), next.map(|slot| slot.due_at), *silent),
         );
-        if let Some(gap) = gap {
+        for gap in gaps.iter().flatten() {
             let row = Delivery::gap(onboarding, *gap, now);
             self.gaps.push((row, now));
         }

@@ -1,6 +1,7 @@
 //! Typed arguments, encoded per engine. Nothing is cast in the SQL text: the type of a bind is its Rust type.
 
 use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Serialize, Serializer, ser};
 use serde_json::Value;
 use sqlx::{Arguments, postgres::PgArguments, sqlite::SqliteArguments};
 
@@ -159,6 +160,47 @@ pub(super) fn sqlite(args: Vec<Arg>) -> Result<SqliteArguments, StoreError> {
     Ok(out)
 }
 
+/// A value as a member of a JSON array, of the kind that SQLite has it in: what is JSON itself is text there.
+impl Serialize for Arg {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(it) => it.serialize(serializer),
+            Self::Int(it) => it.serialize(serializer),
+            Self::Float(it) => it.serialize(serializer),
+            Self::Bool(it) => i64::from(*it).serialize(serializer),
+            Self::Time(it) => it.map(fixed_width).serialize(serializer),
+            Self::Date(it) => it.serialize(serializer),
+            Self::Json(it) => serializer.collect_str(it),
+            Self::Bytes(_) | Self::Texts(_) | Self::Ints(_) => {
+                Err(ser::Error::custom("bulk rows hold no bytes and no lists"))
+            }
+        }
+    }
+}
+
+/// Turns rows into one JSON array of arrays.
+pub(super) fn sqlite_rows(
+    columns: &[(&str, Kind)],
+    rows: Vec<Vec<Arg>>,
+) -> Result<SqliteArguments, StoreError> {
+    let rows = rows
+        .into_iter()
+        .map(|row| fits(columns, &row).map(|()| row.into_iter().map(Arg::cleaned).collect()))
+        .collect::<Result<Vec<Vec<Arg>>, _>>()?;
+    let text = serde_json::to_string(&rows).map_err(|error| StoreError::Bug(error.to_string()))?;
+    let mut out = SqliteArguments::default();
+    out.add(text).map_err(bad)?;
+    Ok(out)
+}
+
+fn fits(columns: &[(&str, Kind)], row: &[Arg]) -> Result<(), StoreError> {
+    let (values, columns) = (row.len(), columns.len());
+    if values == columns {
+        return Ok(());
+    }
+    Err(StoreError::Bug(format!("a bulk row has {values} values for {columns} columns")))
+}
+
 /// Turns rows into one array per column.
 pub(super) fn postgres_columns(
     columns: &[(&str, Kind)],
@@ -167,13 +209,7 @@ pub(super) fn postgres_columns(
     let count = rows.len();
     let mut turned: Vec<Vec<Arg>> = columns.iter().map(|_| Vec::with_capacity(count)).collect();
     for row in rows {
-        if row.len() != columns.len() {
-            return Err(StoreError::Bug(format!(
-                "a bulk row has {} values for {} columns",
-                row.len(),
-                columns.len()
-            )));
-        }
+        fits(columns, &row)?;
         for (column, value) in turned.iter_mut().zip(row) {
             column.push(value.cleaned());
         }

@@ -206,8 +206,8 @@ impl Tx {
         }
     }
 
-    /// Writes many rows: one statement on Postgres, the one-row statement in a loop on SQLite. Every row has the
-    /// bulk's columns in order. The number of rows that were written.
+    /// Writes many rows in one statement, since every statement is a trip to the server or, on SQLite, to the thread that
+    /// has the connection. Every row has the bulk's columns in order. The number of rows that were written.
     pub(crate) async fn bulk(&mut self, bulk: &'static Bulk, rows: Vec<Vec<Arg>>) -> Result<u64, StoreError> {
         if rows.is_empty() {
             return Ok(0);
@@ -218,12 +218,8 @@ impl Tx {
                 tx.execute(bulk.postgres(), args::postgres_columns(bulk.columns, rows)?).await
             }
             Self::Sqlite(tx) => {
-                let mut touched = 0;
-                for row in rows {
-                    let done = tx.execute(sqlx::query_with(bulk.sqlite(), args::sqlite(row)?)).await?;
-                    touched += done.rows_affected();
-                }
-                Ok(touched)
+                let rows = args::sqlite_rows(bulk.columns, rows)?;
+                Ok(tx.execute(sqlx::query_with(bulk.sqlite(), rows)).await?.rows_affected())
             }
         }
     }
@@ -244,12 +240,9 @@ impl Tx {
                 Ok(rows.into_iter().map(Row::Postgres).collect())
             }
             Self::Sqlite(tx) => {
-                let mut returned = Vec::new();
-                for row in rows {
-                    let rows = tx.fetch_all(sqlx::query_with(bulk.sqlite(), args::sqlite(row)?)).await?;
-                    returned.extend(rows.into_iter().map(Row::Sqlite));
-                }
-                Ok(returned)
+                let rows = args::sqlite_rows(bulk.columns, rows)?;
+                let rows = tx.fetch_all(sqlx::query_with(bulk.sqlite(), rows)).await?;
+                Ok(rows.into_iter().map(Row::Sqlite).collect())
             }
         }
     }

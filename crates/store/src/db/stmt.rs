@@ -64,7 +64,8 @@ fn translate(text: &str, postgres: bool) -> String {
         rest = after;
     }
     out.push_str(rest);
-    out
+    // SQLite plans a statement for the very value of a bare `LIMIT $n`, and so anew each time it is bound.
+    if postgres { out } else { out.replace("LIMIT $", "LIMIT +$") }
 }
 
 /// A write of many rows with the same columns.
@@ -117,10 +118,11 @@ impl Bulk {
 
     pub(super) fn sqlite(&'static self) -> &'static str {
         self.sqlite.get_or_init(|| {
-            let binds = (1..=self.columns.len()).map(|i| format!("${i}")).collect::<Vec<_>>().join(", ");
-            let named = self.columns.iter().enumerate().map(|(i, (name, _))| format!("${} AS {name}", i + 1));
-            let named = named.collect::<Vec<_>>().join(", ");
-            self.statement(&self.names(), &format!("VALUES ({binds})"), &format!("(SELECT {named})"))
+            let named =
+                self.columns.iter().enumerate().map(|(i, (name, _))| format!("value ->> {i} AS {name}"));
+            let rows = format!("SELECT {} FROM json_each($1)", named.collect::<Vec<_>>().join(", "));
+            // Without a condition, the ON of a conflict would be read as that of a join.
+            self.statement(&self.names(), &format!("{rows} WHERE TRUE"), &format!("({rows})"))
         })
     }
 

@@ -102,16 +102,17 @@ impl Store {
             Arg::int(limits.deliveries.into()),
             Arg::time(far),
         ];
-        if self.db().all(&CANDIDATES, candidates.clone()).await?.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut tx = self.db().begin().await?;
+        // These too: whose deliveries another worker takes meanwhile has none left to be read under the lock.
         let mut lanes = BTreeMap::new();
-        for row in tx.all(&CANDIDATES, candidates).await? {
+        for row in self.db().all(&CANDIDATES, candidates).await? {
             let (workspace, channel, recipient) =
                 (row.text("workspace_id")?, row.text("channel")?, row.text("recipient")?);
             lanes.insert(format!("{workspace} {channel} {recipient}"), recipient);
         }
+        if lanes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut tx = self.db().begin().await?;
         if tx.is_postgres() {
             let turns = tx.all(&TAKE_TURN, vec![Arg::texts(lanes.keys())]).await?;
             let ours: BTreeSet<String> =

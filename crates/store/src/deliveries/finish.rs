@@ -100,7 +100,9 @@ impl Store {
             events.extend(told(delivery.status).map(|kind| delivery.event(&Event::plain(kind), now)));
         }
         let reminded = one_per_onboarding(reminded);
-        tx.all(&LOCK, vec![Arg::texts(reminded.iter().map(|(id, ..)| id))]).await?;
+        if tx.is_postgres() {
+            tx.all(&LOCK, vec![Arg::texts(reminded.iter().map(|(id, ..)| id))]).await?;
+        }
         let row = |(id, at, slot)| vec![Arg::Text(Some(id)), Arg::time(at), Arg::Date(slot)];
         tx.bulk(&REMINDED, reminded.into_iter().map(row).collect()).await?;
         let written = deliveries::insert(&mut tx, &follow_ups).await?;

@@ -29,6 +29,8 @@ use crate::{
 };
 
 statements! {
+    WAITS = "SELECT 1 AS one WHERE EXISTS (SELECT 1 FROM schedules WHERE due_at <= $1)
+                                OR EXISTS (SELECT 1 FROM reminder_requests WHERE planned_at IS NULL)";
     DUE = concat!("SELECT ", onboarding_columns!(), " FROM schedules s JOIN onboardings o ON o.id = s.onboarding_id
                    WHERE s.due_at <= $1 ORDER BY s.due_at, s.onboarding_id LIMIT $2 {skip locked:o, s}");
     REQUESTED = concat!("SELECT ", onboarding_columns!(), ", r.id AS request_id, r.channels, r.requested_at
@@ -82,6 +84,10 @@ impl Store {
         limit: u32,
         planner: impl Fn(&PlanInput) -> PlanWrite + Send + Sync,
     ) -> Result<usize, StoreError> {
+        // Often it is a message that waits, and nothing to be planned: then nothing is locked.
+        if self.db().first(&WAITS, vec![Arg::time(now)]).await?.is_none() {
+            return Ok(0);
+        }
         match self.plan_together(now, (limit, limit), &planner, &mut Vec::new()).await {
             Err(error) if !error.is_away() => {
                 tracing::warn!(%error, "a batch cannot be planned; its rows are planned one by one");

@@ -214,7 +214,7 @@ impl<'a> One<'a> {
             due_at: slot.due_at,
             channel: target.channel,
             recipient: &target.recipient,
-            channels_given: false,
+            channels: None,
         };
         recheck::recheck(&context, &planned, at)
     }

@@ -146,6 +146,18 @@ fn slots_in_a_snooze_are_told_and_the_next_is_after_it() {
 }
 
 #[test]
+fn what_another_policy_puts_between_the_end_of_a_snooze_and_its_slot_is_not_called_snoozed() {
+    // Friday was the first slot after the snooze. Since then Wednesday and Thursday have become working days.
+    let mut it = onboarding("2026-11-20");
+    it.snoozed_until = Some(at("2026-11-25T00:00:00+01:00"));
+    it.reminders.silent = Some(Silent { reason: Reason::Snoozed, since: at("2026-11-23T12:00:00+01:00") });
+    let friday = slot("2026-11-27", "2026-11-27T09:00:00+01:00");
+    let found = take(&berlin(), &it, friday, "2026-11-27T09:00:01+01:00");
+    assert_eq!(found.gaps, [run(Reason::Snoozed, "2026-11-24", "2026-11-24", 1)]);
+    assert_eq!(found.due.map(|due| due.slot), Some(friday));
+}
+
+#[test]
 fn what_a_silence_swallowed_is_told_when_it_ends() {
     let mut it = onboarding("2026-11-10");
     it.snoozed_until = Some(at("2026-11-23T00:00:00+01:00"));

@@ -30,7 +30,7 @@ struct World {
     kind: Kind,
     channel: Channel,
     recipient: Recipient,
-    channels_given: bool,
+    channels: Option<Vec<Channel>>,
 }
 
 const SLOT: &str = "2026-11-23";
@@ -49,7 +49,7 @@ fn world() -> World {
         kind: Kind::Cadence,
         channel: Channel::Email,
         recipient: Recipient::User(user_id(1)),
-        channels_given: false,
+        channels: None,
     }
 }
 
@@ -74,7 +74,7 @@ impl World {
             due_at: at(DUE),
             channel: self.channel,
             recipient: &self.recipient,
-            channels_given: self.channels_given,
+            channels: self.channels.as_deref(),
         };
         recheck(&context, &planned, now)
     }
@@ -166,14 +166,26 @@ fn switches_of_the_onboarding_unless_channels_were_named() {
     assert_eq!(after(both_off), never(Reason::ChannelsOff));
     let named = after(|w| {
         both_off(w);
-        w.channels_given = true;
+        w.channels = Some(vec![Channel::Email]);
     });
     assert_eq!(named, (skip(Reason::ChannelsOff), Verdict::Send));
     let own_wish = after(|w| {
         w.people[0].reach.email_enabled = false;
-        w.channels_given = true;
+        w.channels = Some(vec![Channel::Email]);
     });
     assert_eq!(own_wish, never(Reason::ChannelOff));
+    // Who wants it by the other named channel, and has no address there, has the workspace stand in: it is not skipped.
+    let mut stands_in = world();
+    for person in &mut stands_in.people {
+        person.reach.email_enabled = false;
+        person.slack_user_id = None;
+    }
+    stands_in.rules.ops_slack_channel = None;
+    stands_in.recipient = Recipient::Email("ops@example.com".to_string());
+    stands_in.rules.ops_email = Some("ops@example.com".to_string());
+    stands_in.kind = Kind::Manual;
+    stands_in.channels = Some(vec![Channel::Email, Channel::Slack]);
+    assert_eq!(stands_in.verdict("2026-11-23T09:00:01+01:00"), Verdict::Send);
 }
 
 #[test]
