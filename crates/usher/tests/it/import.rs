@@ -48,7 +48,10 @@ async fn a_dry_run_an_import_and_the_same_again() -> anyhow::Result<()> {
     let report = std::fs::read_to_string(dir.join("report.csv"))?;
     let lines: Vec<&str> = report.lines().collect();
     assert_eq!(lines[0], "line,field,code,message");
-    assert!(lines[1].starts_with("3,customer_external_id,customer_not_found,") && lines.len() == 3, "{report}");
+    assert!(
+        lines[1].starts_with("3,customer_external_id,customer_not_found,") && lines.len() == 3,
+        "{report}"
+    );
 
     let unknown = usher(dir, &["import", "customers.csv", "--kind", "onboardings"]).await?;
     let told = String::from_utf8_lossy(&unknown.stderr).into_owned();
