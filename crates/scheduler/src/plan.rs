@@ -186,6 +186,9 @@ fn escalated(
     now: DateTime<Utc>,
     write: &mut PlanWrite,
 ) {
+    // Steps that are due together and go to the same recipient are one row, since the ledger has one of a kind per slot and
+    // recipient. Each is told and has its effect on the state all the same.
+    let mut all: Vec<Delivery> = Vec::new();
     for step in steps_due(around.rules, &onboarding.reminders) {
         let slot = planned.slot.date.to_string();
         let (due_at, send_after) = (planned.slot.due_at, planned.send_after);
@@ -196,7 +199,7 @@ fn escalated(
             "to": step.to,
             "set_state": step.set_state,
         }));
-        let rows = match escalation(around.rules, onboarding, &around.people, configured, step.to) {
+        let rows: Vec<_> = match escalation(around.rules, onboarding, &around.people, configured, step.to) {
             Ok(targets) => {
                 let to = |target: Target| {
                     let own = Delivery { id: usher_store::mint::reminder(now), ..row.clone() };
@@ -208,14 +211,24 @@ fn escalated(
             }
             Err(reason) => vec![unaddressed(row, reason)],
         };
+        let same = |one: &Delivery, other: &Delivery| {
+            (one.channel, &one.recipient) == (other.channel, &other.recipient)
+        };
         if let Some(first) = rows.first() {
-            write.escalated.push(Escalated { delivery: first.clone(), set_state: step.set_state });
+            let id = all.iter().find(|row| same(row, first)).unwrap_or(first).id;
+            let delivery = Delivery { id, ..first.clone() };
+            write.escalated.push(Escalated { delivery, set_state: step.set_state });
         }
-        write.deliveries.extend(rows);
+        for row in rows {
+            if !all.iter().any(|known| same(known, &row)) {
+                all.push(row);
+            }
+        }
         if let Some(advance) = write.schedules.last_mut() {
             advance.escalated = Some(step.after_reminders);
         }
     }
+    write.deliveries.extend(all);
 }
 
 /// "Remind now": no rhythm, no hours; the same audience, the same ledger, the same dispatch.

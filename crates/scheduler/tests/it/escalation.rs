@@ -2,7 +2,7 @@
 
 use usher_lifecycle::{
     Command, Phase, State,
-    command::{OnboardingPatch, Snooze, UserPatch},
+    command::{OnboardingPatch, Snooze, UserPatch, WorkspacePatch},
     onboarding::Role,
     reminder::{EscalateTo, EscalationStep, Kind, Rules},
 };
@@ -19,6 +19,8 @@ stories!(
     with_nobody_to_tell_the_step_is_told_and_the_state_set,
     replaced_between_planning_and_sending_the_new_one_is_told,
     without_a_list_nothing_is_escalated,
+    two_steps_due_at_once_to_one_recipient_are_one_message_and_both_have_their_effect,
+    an_escalation_travels_with_the_reminders_of_its_recipient,
 );
 
 fn rules(steps: &[(u32, EscalateTo, Option<State>)]) -> Rules {
@@ -212,4 +214,49 @@ async fn without_a_list_nothing_is_escalated(rig: Rig) {
     }
     assert!(escalations(&rig, onboarding).await.is_empty());
     assert_eq!(state(&rig, onboarding).await, State::Active);
+}
+
+/// A list that is made when more reminders than its steps ask for went unheeded already.
+async fn two_steps_due_at_once_to_one_recipient_are_one_message_and_both_have_their_effect(mut rig: Rig) {
+    rig.rules(rules(&[])).await;
+    let ada = rig.user("ada").await;
+    let onboarding = rig.onboarding("Acme", &[(Role::Csm, ada)]).await;
+    for slot in [3, 4, 5] {
+        day(&rig, slot).await;
+    }
+    // Nobody has the product ops' role, so that both steps go to the fallback.
+    let escalation = Some(rules(&TWO_STEPS).escalation);
+    let patch = WorkspacePatch { escalation, ..WorkspacePatch::default() };
+    rig.apply(Command::ChangeWorkspace(patch), Some(rig.workspace.to_text())).await;
+    day(&rig, 6).await;
+    let [row] = escalations(&rig, onboarding).await.try_into().unwrap();
+    assert_eq!(row.status, Status::Sent);
+    assert_eq!(rig.mailed().iter().filter(|to| *to == "ops@example.com").count(), 1);
+    let told = events(&rig, onboarding, "reminder.escalated").await;
+    let mut steps: Vec<_> = told.iter().map(|data| data["after_reminders"].as_i64().unwrap()).collect();
+    steps.sort_unstable();
+    assert_eq!((steps, state(&rig, onboarding).await), (vec![2, 3], State::AtRisk));
+    day(&rig, 9).await;
+    assert_eq!(escalations(&rig, onboarding).await.len(), 1);
+}
+
+async fn an_escalation_travels_with_the_reminders_of_its_recipient(mut rig: Rig) {
+    rig.rules(rules(&[(1, EscalateTo::ProductOps, None)])).await;
+    let (ada, pam) = (rig.user("ada").await, rig.user("pam").await);
+    rig.onboarding("Acme", &[(Role::Csm, ada), (Role::ProductOps, pam)]).await;
+    day(&rig, 3).await;
+    rig.set("2026-03-04T09:00:00Z");
+    let scheduler = rig.scheduler();
+    scheduler.plan(rig.now()).await.unwrap();
+    // Another one of hers falls due at the same time, and is not planned yet.
+    rig.set("2026-03-04T08:59:00Z");
+    rig.onboarding("Bolt", &[(Role::Csm, pam)]).await;
+    rig.set("2026-03-04T09:00:00Z");
+    assert_eq!(scheduler.dispatch(rig.now()).await.unwrap().messages, 0);
+    assert_eq!(rig.pass(&scheduler).await.messages, 2);
+    let hers = rig.sink.messages().into_iter().filter(|mail| mail.recipients == ["pam@example.com"]);
+    let [mail] = hers.collect::<Vec<_>>().try_into().unwrap();
+    let mail = mail.mail();
+    let text = mail.body("text/plain").unwrap();
+    assert!(["Acme", "Bolt"].iter().all(|name| text.contains(name)), "{text}");
 }

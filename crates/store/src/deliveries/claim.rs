@@ -20,19 +20,20 @@ use crate::{
 };
 
 statements! {
-    // Deliveries of the rhythm, to whomever, wait until no schedule due before or with them is unplanned, so that digests are whole.
+    // What a slot brings, reminders, escalations and nudges, waits until no schedule due before or with it is unplanned, so that
+    // digests are whole. Only what was asked for by hand does not.
     UNPLANNED = "SELECT MIN(due_at) AS due_at FROM schedules WHERE due_at IS NOT NULL";
     CANDIDATES = "SELECT DISTINCT workspace_id, channel, recipient FROM (
                       SELECT workspace_id, channel, recipient FROM deliveries
                       WHERE status = 'pending' AND send_after <= $1
                         AND (lease_until IS NULL OR lease_until < $1 OR lease_until > $5)
-                        AND (kind NOT IN ('cadence', 'customer') OR due_at < $2) AND channel {in:$3}
+                        AND (kind = 'manual' OR due_at < $2) AND channel {in:$3}
                       ORDER BY send_after LIMIT $4) AS due";
     TAKE_TURN = "SELECT value FROM {each:$1} WHERE {try lock:value}";
     DUE = concat!("SELECT ", delivery_columns!(), ", lease_until FROM deliveries
                    WHERE status = 'pending' AND recipient {in:$3} AND send_after <= $1
                      AND (lease_until IS NULL OR lease_until < $1 OR lease_until > $4)
-                     AND (kind NOT IN ('cadence', 'customer') OR due_at < $2)
+                     AND (kind = 'manual' OR due_at < $2)
                    ORDER BY id {skip locked}");
     UNREADABLE = "UPDATE deliveries SET status = 'failed', reason = 'internal_error', updated_at = $2, lease_until = NULL,
                     lease_token = NULL WHERE id {in:$1}";

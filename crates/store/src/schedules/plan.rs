@@ -317,19 +317,25 @@ async fn write_plan(tx: &mut Tx, write: PlanWrite, now: DateTime<Utc>) -> Result
         told.iter().filter_map(|it| Some(it.event(&Event::plain(deliveries::told(it.status)?), now)));
     let taken: Vec<Escalated> =
         write.escalated.into_iter().filter(|it| written.contains(&it.delivery.id.to_text())).collect();
-    let events = taken.iter().map(|it| escalation_event(&it.delivery, now)).chain(events).collect();
+    let earlier = |place: usize, it: &Escalated| {
+        taken.iter().take(place).filter(|other| other.delivery.id == it.delivery.id).count()
+    };
+    let escalations = taken.iter().enumerate();
+    let escalations = escalations.map(|(place, it)| escalation_event(&it.delivery, earlier(place, it), now));
+    let events = escalations.chain(events).collect();
     outbox::insert(tx, events).await?;
     set_states(tx, &taken, now).await?;
     Ok(told)
 }
 
-/// Version 0: it comes before all that becomes of the delivery.
-fn escalation_event(delivery: &Delivery, now: DateTime<Utc>) -> outbox::NewEvent {
+/// Version 0: it comes before all that becomes of the delivery, which may stand for several steps.
+fn escalation_event(delivery: &Delivery, ordinal: usize, now: DateTime<Utc>) -> outbox::NewEvent {
     let mut event = Event::plain(EventKind::ReminderEscalated);
     if let Some(Value::Object(step)) = &delivery.detail {
         event.extra.clone_from(step);
     }
-    outbox::NewEvent { version: 0, ..delivery.event(&event, now) }
+    let ordinal = i64::try_from(ordinal).unwrap_or(i64::MAX);
+    outbox::NewEvent { version: 0, ordinal, ..delivery.event(&event, now) }
 }
 
 /// What steps of escalation make of the state, by the write path of all changes and in the same transaction.
