@@ -23,7 +23,27 @@ const LOOK: Duration = Duration::from_secs(10);
 
 /// The bus. A server that is away is no reason not to start: reminders and API go on without it.
 pub(crate) async fn bus(config: &Config) -> anyhow::Result<Bus> {
-    let Some(url) = &config.nats.url else { return Ok(Bus::Local(Local::new())) };
+    let Some(settings) = settings(config)? else { return Ok(Bus::Local(Local::new())) };
+    let settings = Settings { retry_on_initial_connect: true, ..settings };
+    Ok(Bus::Nats(Nats::connect(settings).await.context("NATS (nats.url)")?))
+}
+
+/// Wakes the schedulers, from a process that does nothing else. Where that fails they see it at their next look.
+pub(crate) async fn hint(config: &Config) {
+    let told = async {
+        let Some(settings) = settings(config)? else { return Ok(()) };
+        let nats = Nats::connect(settings).await?;
+        nats.hint_due().await;
+        anyhow::Ok(nats.flush().await?)
+    };
+    if let Err(error) = told.await {
+        tracing::debug!(error = format!("{error:#}"), "no hint");
+    }
+}
+
+/// How to reach NATS; none when it is not configured.
+fn settings(config: &Config) -> anyhow::Result<Option<Settings>> {
+    let Some(url) = &config.nats.url else { return Ok(None) };
     let nats = &config.nats;
     let read =
         |path: &Path| std::fs::read_to_string(path).map(|text| SecretString::from(text.trim().to_owned()));
@@ -37,7 +57,7 @@ pub(crate) async fn bus(config: &Config) -> anyhow::Result<Bus> {
         (_, _, _, _, Some(path)) => Credentials::Creds(read(path).context("nats.credentials_file")?),
         _ => Credentials::None,
     };
-    let settings = Settings {
+    Ok(Some(Settings {
         credentials,
         tls: Tls {
             required: nats.tls_required,
@@ -45,10 +65,8 @@ pub(crate) async fn bus(config: &Config) -> anyhow::Result<Bus> {
             client_certificate: nats.tls_certificate_file.clone().zip(nats.tls_key_file.clone()),
         },
         servers: Settings::new(url.expose_secret()).servers,
-        retry_on_initial_connect: true,
         ..described(config)?
-    };
-    Ok(Bus::Nats(Nats::connect(settings).await.context("NATS (nats.url)")?))
+    }))
 }
 
 /// What is wanted of NATS, wherever it is: names, streams and their ages.

@@ -3,7 +3,7 @@
 use std::{sync::OnceLock, time::Duration};
 
 use anyhow::Context as _;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use secrecy::ExposeSecret as _;
 use usher_lifecycle::reminder::{Policy, Rules, zone};
 use usher_store::{Bootstrap, Bootstrapped, Store, StoreError};
@@ -13,7 +13,7 @@ use crate::config::{Config, Reminders};
 /// Shifts the process's clock by so many seconds. For the story tests, which cannot wait for nine o'clock.
 const CLOCK_OFFSET: &str = "USHER_TEST_CLOCK_OFFSET";
 
-/// The process's clock. The one place where it is read.
+/// The process's clock, in microseconds as the tables keep them. The one place where it is read.
 pub(crate) fn now() -> DateTime<Utc> {
     static OFFSET: OnceLock<TimeDelta> = OnceLock::new();
     let offset = OFFSET.get_or_init(|| {
@@ -23,7 +23,7 @@ pub(crate) fn now() -> DateTime<Utc> {
         }
         TimeDelta::try_seconds(seconds).unwrap_or_default()
     });
-    real_now() + *offset
+    (real_now() + *offset).trunc_subsecs(6)
 }
 
 #[expect(

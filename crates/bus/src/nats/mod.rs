@@ -224,6 +224,17 @@ impl Nats {
         }
     }
 
+    /// Waits until the server has what was published: for a process that ends right after.
+    pub async fn flush(&self) -> Result<(), BusError> {
+        let (client, after) = (self.shared.link.client(), self.shared.settings.request_timeout);
+        let doing = || "flush".to_owned();
+        match timeout(after, client.flush()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(BusError::Failed { doing: doing(), source: error.into() }),
+            Err(_elapsed) => Err(BusError::Timeout { doing: doing(), after }),
+        }
+    }
+
     /// Tells the schedulers that something may be due sooner than they think. A hint that cannot go out is dropped.
     pub async fn hint_due(&self) {
         let hint = self.core_publish("hint", self.names().hint().into(), None, bytes::Bytes::new()).await;

@@ -13,7 +13,7 @@ use super::{apply, retry, workspace};
 use crate::{
     cli::{Preview, Reminders},
     config::Config,
-    messages, output, store,
+    messages, nats, output, store,
 };
 
 pub(super) async fn execute(config: &Config, command: Reminders, json: bool) -> anyhow::Result<()> {
@@ -33,6 +33,7 @@ pub(super) async fn execute(config: &Config, command: Reminders, json: bool) -> 
             let change = Change::RemindOnboarding(None);
             let asked = apply(&store, &workspace, !scope.test, Some(&onboarding), change).await?;
             store.close().await;
+            nats::hint(config).await;
             if json {
                 return output::object(true, &asked);
             }

@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 use usher_bus::{Headers, Outgoing, Settings};
 use usher_testkit::{http, nats::Nats};
 
-use crate::service::{Api, PATIENCE, eventually, start};
+use crate::{
+    commands::usher,
+    service::{Api, PATIENCE, eventually, start},
+};
 
 const ACCOUNTS: &str = r#"accounts { PLAIN { users: [{ user: "ada", password: "hunter2" }] } }"#;
 
@@ -87,4 +90,25 @@ async fn a_removed_stream_is_made_again_and_a_changed_one_is_told() -> anyhow::R
         Ok((bus.contains("stream USHER_REJECTED") && bus.contains("max_age is 600s")).then_some(()))
     })
     .await
+}
+
+#[tokio::test]
+async fn a_reminder_asked_for_on_the_command_line_wakes_the_schedulers() -> anyhow::Result<()> {
+    usher_testkit::skip_without_servers!(Ok(()));
+    let (server, dir) = (Nats::start().await?, tempfile::tempdir()?);
+    let url = server.url();
+    let _service = start(&[], dir.path(), &[("USHER_NATS__URL", url.as_str())]).await?;
+    let api = Api::of(dir.path()).await?;
+    let acme = api.expect(201, "POST", "/customers", json!({"name": "Acme"})).await?;
+    api.expect(201, "POST", "/users", json!({"name": "Ada", "email": "ada@story.example"})).await?;
+    let body = json!({"customer_id": acme["id"], "csm_id": "ada@story.example"});
+    api.expect(201, "POST", "/onboardings", body).await?;
+    let mut hints = usher_bus::Nats::connect(Settings::new(&url)).await?.listen("usher.hints.due").await?;
+    let store = format!("store.url=sqlite://{}", dir.path().join("usher.db").display());
+    let set = ["--set", store.as_str(), "--set", &format!("nats.url={url}")];
+    let answer = usher(dir.path(), &[&set[..], &["reminders", "send", "1"]].concat()).await?;
+    assert!(answer.status.success(), "{answer:?}");
+    let hint = tokio::time::timeout(PATIENCE, hints.next()).await?;
+    assert_eq!(hint.subject, "usher.hints.due");
+    Ok(())
 }
