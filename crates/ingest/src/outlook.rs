@@ -10,11 +10,15 @@ use usher_lifecycle::{
 };
 use usher_store::{Situation, Store, StoreError};
 
-/// The next `count` slots of an onboarding with their due times, who would be told and when, or why nothing will come:
-/// `{slots: [{slot, due_at}], recipients: [{channel, recipient, name, why, send_at, reason}], customer, reason,
-/// not_configured, unheeded}`. A recipient has either `send_at` (later than the due time while quiet hours or a day off
-/// defer it) or a `reason` why they would get nothing (`muted`). `customer` is the customer's side in the same form;
-/// where nobody there would be told, it has the `reason` alone (`not_waiting`), and the rest is null. `unheeded` counts the reminders since the last sign of life.
+/// What comes for an onboarding from `now` on, the first `count` of what falls due later than `after` (of all if that is
+/// none), who would be told and when, or why nothing will come:
+/// `{slots: [{slot, due_at, send_after}], missed: [{reason, first_slot, last_slot, slots}], recipients: [{channel,
+/// recipient, name, why, send_at, reason}], customer, reason, not_configured, unheeded}`. `send_after` is later than
+/// `due_at` for what is overdue; `missed` is what is overdue and will not be sent, with the reason. A recipient
+/// has either `send_at` (later still while quiet hours or a day off defer it) or a `reason` why they would get nothing
+/// (`muted`). `customer` is the customer's side in the same form; where nobody there would be told, it has the `reason`
+/// alone (`not_waiting`), and the rest is null. `unheeded` counts the reminders since the last sign of life. Steps of
+/// escalation are not foreseen.
 ///
 /// # Errors
 /// When the store is away.
@@ -23,6 +27,7 @@ pub async fn outlook(
     onboarding: &Onboarding,
     configured: Configured,
     now: DateTime<Utc>,
+    after: Option<DateTime<Utc>>,
     count: usize,
 ) -> Result<Value, StoreError> {
     let situation = store.situation(&[onboarding.id], &[]).await?;
@@ -38,9 +43,15 @@ pub async fn outlook(
         primary_contact: situation.contacts.get(&onboarding.customer_id),
         configured,
     };
-    let outlook = decide(&context, now, count);
-    let slots: Vec<Value> =
-        outlook.slots.iter().map(|slot| json!({"slot": slot.date, "due_at": slot.due_at})).collect();
+    let outlook = decide(&context, now, after, count);
+    let coming = outlook.coming.iter();
+    let slots: Vec<Value> = coming
+        .map(|it| json!({"slot": it.slot.date, "due_at": it.slot.due_at, "send_after": it.send_after}))
+        .collect();
+    let missed = outlook.missed.iter();
+    let missed: Vec<Value> = missed
+        .map(|gap| json!({"reason": gap.reason, "first_slot": gap.first, "last_slot": gap.last, "slots": gap.count}))
+        .collect();
     let (recipients, nobody) = match &outlook.recipients {
         Ok(prospects) => (prospects.iter().map(|it| recipient(it, onboarding, &situation)).collect(), None),
         Err(reason) => (Vec::new(), Some(*reason)),
@@ -53,6 +64,7 @@ pub async fn outlook(
     let not_configured: Vec<&str> = outlook.not_configured.iter().map(|it| Channel::as_str(*it)).collect();
     Ok(json!({
         "slots": slots,
+        "missed": missed,
         "recipients": recipients,
         "customer": outlook.customer.as_ref().map_or_else(|reason| nobody_there(*reason), |it| recipient(it, onboarding, &situation)),
         "reason": reason,
@@ -74,14 +86,12 @@ fn recipient(prospect: &Prospect, onboarding: &Onboarding, situation: &Situation
         }
         Recipient::Email(_) | Recipient::Slack(_) => None,
     };
-    // That the onboarding is silent is said once, for all.
-    let reason = prospect.sends.err().filter(|_| onboarding.reminders.next_reminder_at.is_some());
     json!({
         "channel": prospect.target.channel,
         "recipient": prospect.target.recipient.to_string(),
         "name": name,
         "why": prospect.target.why.as_str(),
         "send_at": prospect.sends.ok(),
-        "reason": reason,
+        "reason": prospect.sends.err(),
     })
 }

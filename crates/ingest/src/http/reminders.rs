@@ -22,7 +22,7 @@ pub(super) async fn ledger(caller: Caller, target: Target, query: Query) -> Resu
     let onboarding = find(&caller, &target).await?;
     let listed = caller.store().ledger(onboarding.id, &page).await?;
     let (channels, now) = (caller.api.channels, caller.now);
-    let upcoming = outlook(caller.store(), &onboarding, channels, now, UPCOMING).await?;
+    let upcoming = outlook(caller.store(), &onboarding, channels, now, None, UPCOMING).await?;
     Ok(list::answer_with(&listed, LedgerRow::object, Some(upcoming)))
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::app::{TestApp, on_both_engines};
 
-on_both_engines!(remind_now, what_comes_next_for_the_customer);
+on_both_engines!(remind_now, what_comes_next_for_the_customer, a_paused_one_tells_nobody);
 
 async fn remind_now(app: &TestApp) {
     let onboarding = app.onboarding().await;
@@ -69,4 +69,23 @@ async fn what_comes_next_for_the_customer(app: &TestApp) {
     assert_eq!(next().await, nobody("not_waiting"));
     change(json!({"state": "waiting"})).await;
     assert_eq!(next().await, told);
+}
+
+async fn a_paused_one_tells_nobody(app: &TestApp) {
+    let ada = app.made("users", json!({"name": "Ada", "email": "ada@example.com"})).await;
+    let customer = app.made("customers", json!({"name": "Acme"})).await;
+    let asked = json!({"customer_id": customer["display_id"].to_string(), "csm_id": ada["id"]});
+    let onboarding = app.made("onboardings", asked).await;
+    let path = format!("onboardings/{}", onboarding["id"].as_str().unwrap());
+    let next = async || app.get(&format!("{path}/reminders")).await.ok()["upcoming"].clone();
+    let before = next().await;
+    let first = &before["slots"][0];
+    assert_eq!((&first["send_after"], &before["missed"]), (&first["due_at"], &json!([])));
+    assert!(before["recipients"].as_array().is_some_and(|all| !all.is_empty()), "{before}");
+    app.patch(&path, json!({"state": "paused"})).await.ok();
+    let after = next().await;
+    assert_eq!(
+        (&after["slots"], &after["recipients"], &after["reason"]),
+        (&json!([]), &json!([]), &json!("paused"))
+    );
 }

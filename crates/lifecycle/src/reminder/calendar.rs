@@ -38,7 +38,7 @@ pub fn instant(zone: &Zone, date: NaiveDate, time: NaiveTime) -> Option<DateTime
     if matches!(read.offset(), AmbiguousOffset::Gap { .. }) && !exists(zone, date) {
         return None;
     }
-    to_chrono(read.compatible().ok()?)
+    first_reading(zone, read)
 }
 
 /// When the clocks first show that wall time or, where they skip it, a later one.
@@ -49,7 +49,18 @@ fn reached(zone: &Zone, date: NaiveDate, time: NaiveTime) -> Option<DateTime<Utc
         let before = read.earlier().ok()?;
         return to_chrono(zone.rules().following(before).next()?.timestamp());
     }
-    to_chrono(read.compatible().ok()?)
+    first_reading(zone, read)
+}
+
+/// The first of the instants that a wall time may be. Where jiff's database changes from listed changes of offset to
+/// its yearly rule (Nuuk, October 2023), it tells of a second reading and means one by an offset that is not in force:
+/// an instant at which the clocks show something else gives way to the other one.
+fn first_reading(zone: &Zone, read: AmbiguousTimestamp) -> Option<DateTime<Utc>> {
+    let shown = |at: &Timestamp| zone.rules().to_datetime(*at) == read.datetime();
+    let first = read.compatible().ok()?;
+    let later = || read.later().ok().filter(shown);
+    let found = if shown(&first) { first } else { later().unwrap_or(first) };
+    to_chrono(found)
 }
 
 /// The same, later than `at`: in a night that has the wall time twice, the second one after the first.

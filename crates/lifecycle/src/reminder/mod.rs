@@ -24,7 +24,7 @@ pub use calendar::{
     whole_days_between,
 };
 pub use escalation::{is_sign_of_life, steps_due};
-pub use outlook::{Outlook, Prospect, outlook};
+pub use outlook::{Outlook, Prospect, coming, outlook, upcoming_step};
 pub use plan::{DueNow, GRACE, Gap, Step, gap, spread, stable_hash, step};
 pub use policy::{
     Ambiguous, CatchUp, EscalateTo, EscalationStep, Policy, RequireReason, Rules, UnknownZone, Zone, zone,

@@ -7,25 +7,27 @@ use chrono::{DateTime, Utc};
 use super::{
     audience::{Target, audience, customer, switched_on},
     cadence::{Slot, next_reminder, slots},
-    plan::spread,
+    plan::{DueNow, Gap, Step, spread, step},
     policy::Rules,
     reason::{Kind, Reason},
     recheck::{Context, Planned, Verdict, recheck},
     recipient::Channel,
     schedule::pending,
 };
-use crate::onboarding::Onboarding;
+use crate::{customer::CustomerStatus, onboarding::Onboarding};
 
 /// What comes next for an onboarding, as things stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outlook {
-    /// The next slots, the pending one first; empty when none will come.
-    pub slots: Vec<Slot>,
+    /// The next reminders: first the one that plan makes of what is overdue, if any; empty when none will come.
+    pub coming: Vec<DueNow>,
+    /// What is overdue and will not be sent.
+    pub missed: Vec<Gap>,
     /// Why none will come, when none will.
     pub silence: Option<Reason>,
     /// Who would be told of the first of them, or why nobody.
     pub recipients: Result<Vec<Prospect>, Reason>,
-    /// Who would be told at the customer's, or why nobody: there, too, of the first slot.
+    /// Who would be told at the customer's, or why nobody: there, too, of the first of them.
     pub customer: Result<Prospect, Reason>,
     /// The channels that are switched on and that this installation does not have: nothing is planned for them.
     pub not_configured: Vec<Channel>,
@@ -41,37 +43,80 @@ pub struct Prospect {
     pub sends: Result<DateTime<Utc>, Reason>,
 }
 
-/// The next `count` slots after `now` and their recipients as they are now.
-pub fn outlook(context: &Context<'_>, now: DateTime<Utc>, count: usize) -> Outlook {
+/// What comes from `now` on: the first `count` of what falls due later than `after`, of all that comes if that is none.
+/// The recipients are those of the very first, as they are now.
+pub fn outlook(
+    context: &Context<'_>,
+    now: DateTime<Utc>,
+    after: Option<DateTime<Utc>>,
+    count: usize,
+) -> Outlook {
     let Context { rules, onboarding, people, configured, .. } = *context;
     let missing = |channel: &Channel| switched_on(onboarding, None, *channel) && !configured.has(*channel);
     let not_configured = Channel::ALL.into_iter().filter(missing).collect();
-    let targets = audience(rules, onboarding, people, configured, None);
-    let next = next_reminder(rules, onboarding, context.customer_status, context.customer_deleted, now);
-    let (slots, silence) = match next {
-        Ok(next) => (upcoming(rules, onboarding, next, now, count), None),
-        Err(silence) => (Vec::new(), Some(silence.reason())),
+    let (status, deleted) = (context.customer_status, context.customer_deleted);
+    let step = upcoming_step(rules, onboarding, status, deleted, now);
+    let first = coming(rules, onboarding, &step, None).next();
+    let silence = match (first, next_reminder(rules, onboarding, status, deleted, now)) {
+        (None, Err(silence)) => Some(silence.reason()),
+        (Some(_), _) | (None, Ok(_)) => None,
     };
-    let first = slots.first().copied();
-    let prospect = |kind| move |target| Prospect { sends: sends(context, kind, &target, first, now), target };
-    let recipients = targets.map(|targets| targets.into_iter().map(prospect(Kind::Cadence)).collect());
+    let coming = coming(rules, onboarding, &step, after).take(count).collect();
+    let told = |kind| {
+        move |target| match first {
+            Some(first) => Ok(Prospect { sends: sends(context, kind, &target, first, now), target }),
+            None => Err(silence.unwrap_or(Reason::NoneLeft)),
+        }
+    };
+    let recipients = audience(rules, onboarding, people, configured, None);
+    let recipients = recipients.and_then(|found| found.into_iter().map(told(Kind::Cadence)).collect());
     let customer = customer(rules, onboarding, context.primary_contact, configured);
-    let customer = customer.map(prospect(Kind::Customer));
-    Outlook { slots, silence, recipients, customer, not_configured }
+    let customer = customer.and_then(told(Kind::Customer));
+    Outlook { coming, missed: step.gaps, silence, recipients, customer, not_configured }
 }
 
-fn upcoming(
+/// What plan makes of the onboarding's schedule at `now`, whether or not anything is due. What is late and has to wait
+/// until the next slot is due gives way to it there, as in the ledger.
+pub fn upcoming_step(
     rules: &Rules,
     onboarding: &Onboarding,
-    next: Slot,
+    customer: CustomerStatus,
+    customer_deleted: bool,
     now: DateTime<Utc>,
-    count: usize,
-) -> Vec<Slot> {
-    // A slot that waits to be planned keeps its place, also where the rhythm was changed after it was set.
-    let first = pending(&rules.policy, onboarding).filter(|slot| slot.due_at <= next.due_at).unwrap_or(next);
+) -> Step {
+    let Some(pending) = pending(&rules.policy, onboarding) else {
+        let next = next_reminder(rules, onboarding, customer, customer_deleted, now).ok();
+        return Step { due: None, gaps: Vec::new(), next, silent: onboarding.reminders.silent };
+    };
+    let mut step = step(rules, onboarding, customer, customer_deleted, pending, now);
+    let next = step.next;
+    if let Some(late) = step.due.take_if(|due| next.is_some_and(|next| due.send_after >= next.due_at)) {
+        let (reason, date) = (Reason::Superseded, late.slot.date);
+        match step.gaps.last_mut().filter(|gap| gap.reason == reason) {
+            Some(gap) => (gap.last, gap.count) = (date, gap.count.saturating_add(1)),
+            None => step.gaps.push(Gap { reason, first: date, last: date, count: 1 }),
+        }
+    }
+    step
+}
+
+/// The reminders from that step on, in order: the one that is due, then a slot after the other. Those that fall due up
+/// to `after` are left out.
+pub fn coming<'a>(
+    rules: &'a Rules,
+    onboarding: &Onboarding,
+    step: &Step,
+    after: Option<DateTime<Utc>>,
+) -> impl Iterator<Item = DueNow> + use<'a> {
+    let on_time = |slot: Slot| DueNow { slot, send_after: slot.due_at };
     let (base, days) = (onboarding.hidden.cadence_base, onboarding.reminder_frequency_days);
-    let later = slots(&rules.policy, base, days, first.due_at.max(now));
-    core::iter::once(first).chain(later.filter(|slot| slot.date != first.date)).take(count).collect()
+    let next = step.next;
+    let later = next.into_iter().flat_map(move |next| {
+        let from = after.map_or(next.due_at, |after| next.due_at.max(after));
+        slots(&rules.policy, base, days, from).filter(move |slot| slot.date != next.date)
+    });
+    let first = step.due.into_iter().chain(next.map(on_time));
+    first.filter(move |it| after.is_none_or(|after| it.slot.due_at > after)).chain(later.map(on_time))
 }
 
 /// What the check before sending would say at the time at which the message is to go out.
@@ -79,21 +124,20 @@ fn sends(
     context: &Context<'_>,
     kind: Kind,
     target: &Target,
-    slot: Option<Slot>,
+    first: DueNow,
     now: DateTime<Utc>,
 ) -> Result<DateTime<Utc>, Reason> {
-    // Without a slot, as if one were due now: whoever is muted is so all the same.
-    let due_at = slot.map_or(now, |slot| slot.due_at);
-    let date = slot.map(|slot| slot.date.to_string()).unwrap_or_default();
+    let date = first.slot.date.to_string();
     let planned = Planned {
         kind,
         slot: &date,
-        due_at,
+        due_at: first.slot.due_at,
         channel: target.channel,
         recipient: &target.recipient,
         channels: None,
     };
-    let at = spread(&context.rules.policy, due_at.max(now), &target.recipient.to_string(), target.channel);
+    let policy = &context.rules.policy;
+    let at = spread(policy, first.send_after, &target.recipient.to_string(), target.channel).max(now);
     match recheck(context, &planned, at) {
         Verdict::Send => Ok(at),
         Verdict::Later(later) => Ok(later),

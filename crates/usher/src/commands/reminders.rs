@@ -64,13 +64,15 @@ async fn of_record(config: &Config, preview: &Preview, named: &str, json: bool) 
     let (store, workspace) = workspace(config, &preview.scope.within).await?;
     let found = store.onboarding(workspace.id, !preview.scope.test, &Ref::parse(named)).await?;
     let found = found.with_context(|| format!("there is no onboarding {named:?} in {}", workspace.slug))?;
-    let after = preview.after.unwrap_or_else(store::now);
-    let upcoming = outlook(&store, &found, messages::configured(config), after, preview.count.into()).await?;
+    let (configured, count) = (messages::configured(config), preview.count.into());
+    let upcoming = outlook(&store, &found, configured, store::now(), preview.after, count).await?;
     let rows = upcoming["slots"].as_array().cloned().unwrap_or_default();
     if rows.is_empty() {
-        eprintln!("usher: no reminder will come: {}", words(&upcoming["reason"]));
+        // Without a reason there are reminders to come, and none of them after that instant.
+        let reason = upcoming["reason"].as_str().unwrap_or("none_left");
+        eprintln!("usher: no reminder will come: {reason}");
     }
-    output::list(json, &rows, &["slot", "due_at"])
+    output::list(json, &rows, &["slot", "due_at", "send_after"])
 }
 
 async fn explained(
@@ -84,7 +86,7 @@ async fn explained(
     let found = store.onboarding(workspace.id, livemode, &Ref::parse(named)).await?;
     let found = found.with_context(|| format!("there is no onboarding {named:?} in {}", workspace.slug))?;
     let ledger = store.ledger(found.id, &Page { limit, cursor: None }).await?;
-    let upcoming = outlook(store, &found, messages::configured(config), store::now(), 5).await?;
+    let upcoming = outlook(store, &found, messages::configured(config), store::now(), None, 5).await?;
     let rows: Vec<Value> = ledger.data.iter().map(LedgerRow::object).collect();
     Ok(json!({"object": "explanation", "onboarding_id": found.id, "upcoming": upcoming, "ledger": rows}))
 }
@@ -95,14 +97,15 @@ fn for_people(answer: &Value) -> anyhow::Result<()> {
     match upcoming["slots"].as_array().filter(|slots| !slots.is_empty()) {
         Some(slots) => {
             for slot in slots {
-                output::line(&format!(
-                    "next      {} (due {})",
-                    words(&slot["slot"]),
-                    words(&slot["due_at"])
-                ))?;
+                let (due, sent) = (words(&slot["due_at"]), words(&slot["send_after"]));
+                let late = if sent == due { String::new() } else { format!(", late: sent from {sent}") };
+                output::line(&format!("next      {} (due {due}{late})", words(&slot["slot"])))?;
             }
         }
         None => output::line(&format!("next      none: {}", words(&upcoming["reason"])))?,
+    }
+    for gap in upcoming["missed"].as_array().into_iter().flatten() {
+        output::line(&format!("missed    {}: {}", run(gap), words(&gap["reason"])))?;
     }
     let customer = Some(&upcoming["customer"]).filter(|it| it["recipient"].is_string());
     for one in upcoming["recipients"].as_array().into_iter().flatten().chain(customer) {
@@ -139,10 +142,7 @@ fn for_people(answer: &Value) -> anyhow::Result<()> {
         output::line(&format!("          {unheeded} since anybody did something about it"))?;
     }
     for row in answer["ledger"].as_array().into_iter().flatten() {
-        let because = row["reason"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
-        let (slot, status, to) = (words(&row["slot"]), words(&row["status"]), words(&row["recipient"]));
-        let when = row["sent_at"].as_str().map(|at| format!(" at {at}")).unwrap_or_default();
-        output::line(&format!("{slot:<10}  {status}{because}{when}, to {to} by {}", words(&row["channel"])))?;
+        output::line(&ledger_line(row))?;
         if let Some(retries) = row["retries"].as_i64().filter(|retries| *retries > 0) {
             let times = if retries == 1 { "once".to_owned() } else { format!("{retries} times") };
             output::line(&format!(
@@ -162,6 +162,44 @@ fn for_people(answer: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn ledger_line(row: &Value) -> String {
+    let because = row["reason"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
+    let status = words(&row["status"]);
+    // A run of slots that were not sent, to anybody.
+    if row["detail"]["first_slot"].is_string() {
+        return format!("{}  {status}{because}", run(&row["detail"]));
+    }
+    let (slot, to) = (words(&row["slot"]), words(&row["recipient"]));
+    let when = row["sent_at"].as_str().map(|at| format!(" at {at}")).unwrap_or_default();
+    format!("{slot:<10}  {status}{because}{when}, to {to} by {}", words(&row["channel"]))
+}
+
+/// Slots that are not sent.
+fn run(gap: &Value) -> String {
+    let (first, last) = (words(&gap["first_slot"]), words(&gap["last_slot"]));
+    match gap["slots"].as_u64() {
+        Some(1) => format!("{first}, 1 slot"),
+        count => format!("{first}..{last}, {} slots", count.unwrap_or_default()),
+    }
+}
+
 fn words(value: &Value) -> &str {
     value.as_str().unwrap_or("nobody")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_is_told_from_its_first_slot_to_its_last() {
+        let gap = |last: &str, slots: u32| {
+            ledger_line(&json!({
+                "slot": last, "status": "skipped", "reason": "superseded", "recipient": null, "channel": null,
+                "detail": {"first_slot": "2026-11-23", "last_slot": last, "slots": slots},
+            }))
+        };
+        assert_eq!(gap("2026-11-25", 3), "2026-11-23..2026-11-25, 3 slots  skipped: superseded");
+        assert_eq!(gap("2026-11-23", 1), "2026-11-23, 1 slot  skipped: superseded");
+    }
 }

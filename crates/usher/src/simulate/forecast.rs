@@ -8,8 +8,8 @@ use usher_lifecycle::{
     customer::{Contact, Customer, CustomerStatus},
     person::User,
     reminder::{
-        Channel, Configured, Kind, Recipient, Rules, Slot, Target, Verdict, audience, audience::nudge,
-        local_date, next_reminder, recheck, slots, spread,
+        Channel, Configured, DueNow, Gap, Kind, Recipient, Rules, Slot, Target, Verdict, audience,
+        audience::nudge, coming, local_date, next_reminder, recheck, spread, upcoming_step,
     },
 };
 
@@ -65,11 +65,14 @@ pub(crate) fn of(
     for (done, onboarding) in world.onboardings.iter().enumerate() {
         let mut skip = |reason: &str| *unsent.entry(reason.to_owned()).or_default() += 1;
         let one = One::new(world, onboarding, configured);
-        match one.slots(from, until) {
-            Ok(slots) => {
-                for (place, slot) in slots.iter().enumerate() {
-                    let next = slots.get(place + 1).map(|slot| slot.due_at);
-                    one.slot(*slot, next, until, &mut digests, &mut skip);
+        match one.reminders(from, until) {
+            Ok((coming, missed)) => {
+                for gap in missed {
+                    (0..gap.count).for_each(|_| skip(gap.reason.as_str()));
+                }
+                for (place, due) in coming.iter().enumerate() {
+                    let next = coming.get(place + 1).map(|next| next.slot.due_at);
+                    one.slot(*due, from, next, until, &mut digests, &mut skip);
                 }
             }
             Err(reason) => skip(reason),
@@ -131,35 +134,34 @@ impl<'a> One<'a> {
         }
     }
 
-    /// The slots to come; the pending one keeps its place, as in the store.
-    fn slots(&self, from: DateTime<Utc>, until: DateTime<Utc>) -> Result<Vec<Slot>, &'static str> {
-        let next = next_reminder(self.rules, self.onboarding, self.status, self.customer_deleted, from)
+    /// What comes from `from` on, and what is overdue then and will not be sent: as plan has it.
+    fn reminders(
+        &self,
+        from: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<(Vec<DueNow>, Vec<Gap>), &'static str> {
+        let Self { rules, onboarding, status, customer_deleted, .. } = *self;
+        next_reminder(rules, onboarding, status, customer_deleted, from)
             .map_err(|silence| silence.reason().as_str())?;
-        let reminders = self.onboarding.reminders;
-        let pending = reminders.next_slot.zip(reminders.next_reminder_at);
-        let pending = pending.map(|(date, due_at)| Slot { date, due_at }).filter(|it| it.due_at > from);
-        let first = pending.map_or(next, |pending| pending.min(next));
-        let (base, every) = (self.onboarding.hidden.cadence_base, self.onboarding.reminder_frequency_days);
-        let later = slots(&self.rules.policy, base, every, first.due_at);
-        Ok(std::iter::once(first)
-            .chain(later.filter(|slot| slot.date != first.date))
-            .take_while(|slot| slot.due_at <= until)
-            .collect())
+        let step = upcoming_step(rules, onboarding, status, customer_deleted, from);
+        let coming = coming(rules, onboarding, &step, None).take_while(|it| it.slot.due_at <= until);
+        Ok((coming.collect(), step.gaps))
     }
 
     fn slot(
         &self,
-        slot: Slot,
+        due: DueNow,
+        from: DateTime<Utc>,
         next: Option<DateTime<Utc>>,
         until: DateTime<Utc>,
         digests: &mut BTreeMap<Digest, usize>,
         skip: &mut impl FnMut(&str),
     ) {
         for (kind, target) in self.targets(skip) {
-            let mut at =
-                spread(&self.rules.policy, slot.due_at, &target.recipient.to_string(), target.channel);
+            let recipient = target.recipient.to_string();
+            let mut at = spread(&self.rules.policy, due.send_after, &recipient, target.channel).max(from);
             loop {
-                match self.verdict(slot, kind, &target, at) {
+                match self.verdict(due.slot, kind, &target, at) {
                     Verdict::Send if at > until => break,
                     Verdict::Send => {
                         let to = (at, self.onboarding.workspace_id, target.channel, target.recipient.clone());

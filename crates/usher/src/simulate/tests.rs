@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use usher_lifecycle::{
     CustomerId, State,
-    reminder::{Channel, Rules, zone},
+    reminder::{CatchUp, Channel, Rules, zone},
 };
 
 use super::{
@@ -101,6 +101,38 @@ fn one_message_per_person_channel_and_day() {
     for sent in &forecast.sent {
         assert!(seen.insert((sent.day, sent.channel, &sent.recipient)), "{sent:?}");
     }
+}
+
+/// Thursday with Monday's slot still pending: what is overdue is caught up or skipped as plan would, not dropped.
+#[test]
+fn what_is_overdue_is_in_it() {
+    let forecast = |catch_up, from: &str| {
+        let from = at(from);
+        let mut rules = Rules::default();
+        rules.policy.catch_up = catch_up;
+        let mut world = synthetic(rules, 30, 7, from);
+        let kept = world.onboardings.iter().find(|it| {
+            it.state == State::Active
+                && it.snoozed_until.is_none()
+                && it.reminder_email
+                && it.reminder_frequency_days == 1
+        });
+        let mut one = kept.expect("some are").clone();
+        one.created_at = at("2026-12-01T00:00:00Z");
+        one.hidden.cadence_base = "2026-12-01".parse().expect("a date");
+        one.reminders.next_slot = Some("2026-12-14".parse().expect("a date"));
+        one.reminders.next_reminder_at = Some(at("2026-12-14T09:00:00Z"));
+        world.onboardings = vec![one];
+        forecast::of(&world, BOTH, from, from + TimeDelta::hours(24), |_| {})
+    };
+    let messages = |it: &Forecast| it.sent.iter().filter(|it| it.channel == Channel::Email).count();
+    let (noon, evening) = ("2026-12-17T12:00:00Z", "2026-12-17T20:00:00Z");
+    let once = forecast(CatchUp::Once, noon);
+    assert_eq!((messages(&once), once.unsent.get("superseded")), (2, Some(&3)), "Thursday's and Friday's");
+    let once = forecast(CatchUp::Once, evening);
+    assert_eq!((messages(&once), once.unsent.get("superseded")), (1, Some(&4)), "Friday's stands for it");
+    let skip = forecast(CatchUp::Skip, noon);
+    assert_eq!((messages(&skip), skip.unsent.get("too_late")), (1, Some(&4)));
 }
 
 #[test]

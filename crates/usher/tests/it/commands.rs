@@ -166,6 +166,11 @@ async fn explain_says_what_comes_and_why_nothing_will() -> anyhow::Result<()> {
     assert_eq!((&upcoming["recipients"][0]["why"], &upcoming["reason"]), (&Value::from("csm"), &Value::Null));
     let previewed = json(dir, &["reminders", "preview", "1", "--json"]).await?;
     assert_eq!(previewed, upcoming["slots"], "preview and explain call the same function");
+    let third = previewed[2]["due_at"].as_str().unwrap_or_default();
+    let flags = ["reminders", "preview", "1", "--after", third, "--count", "2", "--json"];
+    let later = json(dir, &flags).await?;
+    assert_eq!(later[0], previewed[3], "what is pending is due before that");
+    assert_eq!(later.as_array().map(Vec::len), Some(2));
     let both = usher(dir, &["reminders", "preview", "1", "--frequency-days", "7"]).await?;
     assert_eq!(both.status.code(), Some(2), "a record has a rhythm of its own");
 
@@ -175,6 +180,7 @@ async fn explain_says_what_comes_and_why_nothing_will() -> anyhow::Result<()> {
     assert_eq!(json(dir, &["reminders", "preview", "1", "--json"]).await?, serde_json::json!([]));
     let told = String::from_utf8(usher(dir, &["reminders", "explain", "1"]).await?.stdout)?;
     assert!(told.contains("next      none: paused"), "{told}");
+    assert_eq!(explained["upcoming"]["recipients"], serde_json::json!([]), "nobody is told of nothing");
     Ok(())
 }
 

@@ -132,7 +132,23 @@ fn records() -> Vec<(&'static str, Value)> {
         ("retried_at", nullable(at())),
     ]);
     let upcoming = answer([
-        ("slots", json!({"type": "array", "items": answer([("slot", date()), ("due_at", at())])})),
+        (
+            "slots",
+            json!({"type": "array", "items": answer([
+                ("slot", date()),
+                ("due_at", at()),
+                ("send_after", told(at(), "Later than the due time for what is overdue.")),
+            ])}),
+        ),
+        (
+            "missed",
+            json!({"type": "array", "items": answer([
+                ("reason", told(string(), "Such as superseded or too_late.")),
+                ("first_slot", date()),
+                ("last_slot", date()),
+                ("slots", told(integer(), "How many that are overdue will not be sent.")),
+            ])}),
+        ),
         (
             "recipients",
             json!({"type": "array", "items": answer([

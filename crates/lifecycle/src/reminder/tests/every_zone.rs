@@ -44,13 +44,6 @@ fn histories() -> Vec<&'static Zone> {
     zones
 }
 
-/// jiff 1.0 reads one hour, at the seam of Greenland's old and new rules, as the new ones have it.
-fn is_seam_of_greenland(zone: &Zone, day: NaiveDate) -> bool {
-    ["America/Nuuk", "America/Godthab"].contains(&zone.name())
-        && day >= date("2023-10-27")
-        && day <= date("2023-10-30")
-}
-
 /// The daily slots from two days before the change to two days after it, each law held against each of them.
 fn check_around(zone: &Zone, change: DateTime<Utc>, time_of_day: NaiveTime) {
     let policy = Policy {
@@ -88,9 +81,6 @@ fn every_law_holds_around_every_change_of_offset_of_every_zone() {
     let mut count = 0;
     for zone in histories() {
         for change in changes(zone) {
-            if is_seam_of_greenland(zone, change.date_naive()) {
-                continue;
-            }
             count += 1;
             // The middle of the gap or of the hour that comes twice, and midnight, where a date may be at stake.
             let (was, is) = (offset(zone, change - TimeDelta::seconds(1)), offset(zone, change));
@@ -113,9 +103,6 @@ fn wall_times_around_every_change_of_offset_are_read_as_rfc_5545_has_it() {
             let jump = offset(zone, change) - offset(zone, change - TimeDelta::seconds(1));
             for minutes in [-61, -1, 0, 1, 30, 59, 60, 61] {
                 let wall = wall + TimeDelta::minutes(minutes);
-                if is_seam_of_greenland(zone, wall.date()) {
-                    continue;
-                }
                 // Only a jump of a day can swallow a date.
                 let there = jump < TimeDelta::hours(23) || exists_by_trying(zone, wall.date());
                 let expected = there.then(|| instant_by_trying(zone, wall));

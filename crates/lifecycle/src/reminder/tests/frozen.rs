@@ -106,6 +106,18 @@ fn vancouver_keeps_summer_time_from_2026_on() {
     assert_eq!(winter, slot("2026-01-15", "2026-01-15T09:00:00-08:00"));
 }
 
+/// Nuuk went over to summer time for good in March 2023: no hour comes twice that October.
+#[test]
+fn nuuk_has_no_second_hour_in_october_2023() {
+    let found = dues(&daily("America/Nuuk", "23:30"), "2023-10-01", 1, "2023-10-26 12:00", 4);
+    let wanted = ["2023-10-27 01:30", "2023-10-28 01:30", "2023-10-29 01:30", "2023-10-30 01:30"];
+    assert_eq!(found, wanted.map(at));
+    let nuuk = zone("America/Nuuk").expect("listed");
+    // The next year it does: 23:00 to 24:00 of 26 October, first at -01:00.
+    let twice = instant(&nuuk, date("2024-10-26"), time("23:30"));
+    assert_eq!(twice, Some(at("2024-10-26T23:30:00-01:00")));
+}
+
 #[test]
 fn years_turn_and_leap() {
     let policy = daily("UTC", "09:00");

@@ -5,6 +5,7 @@ mod every_zone;
 mod frozen;
 mod laws;
 mod model;
+mod outlook;
 mod plan;
 mod quiet;
 mod recheck;
