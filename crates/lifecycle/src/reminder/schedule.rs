@@ -69,14 +69,21 @@ pub(crate) fn after_change(
     // and is wanted as before stays where it is, even beside the rhythm.
     let mut stays = if same_rhythm && was.is_none() { pending } else { overdue };
     let swallowed = |was, until| swallowed(policy, before, was, until);
+    // The new rhythm does not know the slots that the old one has missed meanwhile: the latest stands for them.
+    let latest_of = |first: Slot| {
+        let rhythm = Rhythm::of(policy, before);
+        let latest = rhythm.last(first, now);
+        let older = latest.due_at - TICK;
+        (latest, (first.due_at <= older).then(|| rhythm.gap(missed(policy), first, older)))
+    };
     let (silent, gaps) = match (was, reason) {
         (Some(was), Some(why)) if is_final(was.reason) => {
             (Some(Silent { reason: why, since: was.since }), [None, None])
         }
         // What a silence swallowed is told when it ends. After a final reason nobody would tell it, and a new rhythm
-        // would tell it wrongly, so then it is told at once.
-        (Some(was), Some(why)) if is_final(why) || !same_rhythm => {
-            // A snooze may be over, and what was due since was missed for another reason.
+        // would tell it wrongly, so then it is told at once. So it is when a snooze is over and what was due since was
+        // missed: that was no silence, and the one that begins may never end.
+        (Some(was), Some(why)) if is_final(why) || !same_rhythm || overdue.is_some() => {
             let told = overdue.map(|slot| Rhythm::of(policy, before).gap(why, slot, now));
             let until = overdue.map_or(now, |slot| slot.due_at - TICK);
             let gaps = match swallowed(was, until) {
@@ -89,7 +96,15 @@ pub(crate) fn after_change(
         (Some(was), None) => match overdue {
             None => (None, [swallowed(was, now), None]),
             Some(_) if same_rhythm => (Some(was), [None, None]),
-            Some(due) => (None, [swallowed(was, due.due_at - TICK), None]),
+            Some(first) => {
+                let (latest, told) = latest_of(first);
+                stays = Some(latest);
+                let gaps = match swallowed(was, first.due_at - TICK) {
+                    Some(gap) => [Some(gap), told],
+                    None => [told, None],
+                };
+                (None, gaps)
+            }
         },
         (None, Some(why)) => {
             let told = overdue.map(|slot| Rhythm::of(policy, before).gap(why, slot, now));
@@ -97,13 +112,9 @@ pub(crate) fn after_change(
         }
         (None, None) => match overdue.filter(|_| !same_rhythm) {
             None => (None, [None, None]),
-            // The new rhythm does not know the slots that the old one has missed meanwhile: the latest stands for them.
             Some(first) => {
-                let rhythm = Rhythm::of(policy, before);
-                let latest = rhythm.last(first, now);
+                let (latest, told) = latest_of(first);
                 stays = Some(latest);
-                let older = latest.due_at - TICK;
-                let told = (first.due_at <= older).then(|| rhythm.gap(missed(policy), first, older));
                 (None, [told, None])
             }
         },

@@ -182,6 +182,39 @@ fn what_was_missed_after_a_snooze_is_not_called_snoozed_when_it_is_completed() {
 }
 
 #[test]
+fn what_was_missed_after_a_snooze_is_told_when_a_pause_begins_that_may_never_end() {
+    let snooze = Command::SnoozeOnboarding(Snooze::Days(2));
+    let (snoozed, _) = command(&active(), &snooze, "2026-11-02 12:00");
+    // Nobody was there to plan Wednesday and Thursday.
+    let (paused, schedule) = patch(&snoozed, state(State::Paused), "2026-11-05 12:00");
+    let gaps = [
+        Some(run(Reason::Snoozed, "2026-11-03", "2026-11-03", 1)),
+        Some(run(Reason::Paused, "2026-11-04", "2026-11-05", 2)),
+    ];
+    let since = Silent { reason: Reason::Paused, since: at("2026-11-05 12:00") };
+    assert_eq!(schedule, Schedule::Set { next: None, silent: Some(since), gaps });
+    // The pause tells of its own slots only.
+    let (_, schedule) = patch(&paused, state(State::Active), "2026-11-06 12:00");
+    assert_eq!(schedule, set("2026-11-09", Some(run(Reason::Paused, "2026-11-06", "2026-11-06", 1))));
+    // Before Wednesday's slot nothing is missed, and one silence goes on as the other.
+    let (_, schedule) = patch(&snoozed, state(State::Paused), "2026-11-04 08:00");
+    assert_eq!(schedule, silent(Reason::Paused, "2026-11-02 12:00", None));
+}
+
+#[test]
+fn a_new_rhythm_after_a_snooze_loses_no_slot_of_the_old_one() {
+    let snooze = Command::SnoozeOnboarding(Snooze::Days(2));
+    let (snoozed, _) = command(&active(), &snooze, "2026-11-02 12:00");
+    // Wednesday to Friday were due and nobody planned them; then the rhythm becomes weekly.
+    let (_, schedule) = patch(&snoozed, every(7), "2026-11-06 12:00");
+    let gaps = [
+        Some(run(Reason::Snoozed, "2026-11-03", "2026-11-03", 1)),
+        Some(run(Reason::Superseded, "2026-11-04", "2026-11-05", 2)),
+    ];
+    assert_eq!(schedule, Schedule::Set { next: Some(slot("2026-11-06")), silent: None, gaps });
+}
+
+#[test]
 fn a_snooze_is_silent_until_local_midnight_and_tells_at_its_end() {
     let (snoozed, schedule) =
         command(&active(), &Command::SnoozeOnboarding(Snooze::Days(3)), "2026-11-02 12:00");

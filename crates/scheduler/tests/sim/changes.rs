@@ -95,7 +95,7 @@ impl Stage {
         let (command, effect): (Command, Effect) = match draw {
             0..72 => {
                 let mut after = job.clone();
-                let mut rhythm = None;
+                let (mut rhythm, mut target) = (None, None);
                 match draw {
                     0..12 => patch.notes = Some(Some(format!("note {}", chance.next()))),
                     12..26 => {
@@ -134,12 +134,21 @@ impl Stage {
                         patch.started_at = Some(started);
                         rhythm = Some(Some(world.tenants[tenant].office.now().zone.local(started).date()));
                     }
-                    _ => patch.target_launch_date = Some(Some(now + TimeDelta::days(chance.between(1, 99)))),
+                    _ => {
+                        target = Some(now + TimeDelta::days(chance.between(1, 99)));
+                        patch.target_launch_date = Some(target);
+                    }
                 }
                 let cares = draw < 38;
                 let effect: Effect = Box::new(move |world, _, at| {
                     let it = &mut world.onboardings[place];
                     it.heeded.extend(cares.then_some(at));
+                    if let Some(target) = target {
+                        it.aim(target, at);
+                    }
+                    if after.phase != it.job.now().phase {
+                        it.target.1 = 0;
+                    }
                     if let Some(base) = rhythm {
                         it.rhythms.push((at, base, after.every));
                     }
@@ -252,6 +261,8 @@ impl Stage {
                 rhythms: vec![(at, Some(base), every)],
                 requests: Vec::new(),
                 heeded: vec![at],
+                target: (None, 0),
+                put_off: Vec::new(),
             });
         });
         (Self::request(&world, tenant, Command::CreateOnboarding(create), None), effect)

@@ -246,7 +246,8 @@ impl One<'_> {
         let given = given.and_then(|(_, _, channels)| channels.as_deref());
         let mut moments = self.moments(row.planned_at, until);
         let right = match reason {
-            "superseded" => self.rows.iter().filter_map(slot_of).any(|slot| slot.to_string() > row.slot),
+            // By a newer slot, or by the gap that tells of newer ones.
+            "superseded" => self.rows.iter().any(|it| it.kind == Kind::Cadence && it.slot > row.slot),
             "muted" => {
                 let person = |it: &&crate::world::History<Person>| {
                     target.as_ref().is_some_and(|(_, to)| *to == format!("user:{}", it.now().id))
@@ -258,7 +259,8 @@ impl One<'_> {
                 self.world.onboardings[self.place].job.at(at).snoozed.is_some_and(|end| end > row.due_at)
             }),
             "heeded" => {
-                self.world.onboardings[self.place].heeded.iter().any(|heeded| *heeded > row.due_at - SKEW)
+                let it = &self.world.onboardings[self.place];
+                it.heeded.iter().chain(&it.put_off).any(|heeded| *heeded > row.due_at - SKEW)
             }
             "no_longer_responsible" | "channel_off" | "channel_broken" | "no_recipient" | "channels_off"
                 if row.kind == Kind::Escalation =>

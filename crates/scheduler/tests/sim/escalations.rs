@@ -19,7 +19,21 @@ const RECORDED: TimeDelta = TimeDelta::hours(1);
 type Taken<'a> = BTreeMap<NaiveDate, BTreeMap<u64, Vec<&'a Delivery>>>;
 
 impl One<'_> {
+    /// Whether a target put off for the third time was a sign of life depends on whether a step had set the state before:
+    /// what is wrong either way is a fault.
     pub(crate) fn escalations(&self, faults: &mut Vec<String>) {
+        let it = &self.world.onboardings[self.place];
+        let (mut found, mut other) = (Vec::new(), Vec::new());
+        self.escalations_since(&it.heeded, &mut found);
+        if !it.put_off.is_empty() {
+            let heeded: Vec<_> = it.heeded.iter().chain(&it.put_off).copied().collect();
+            self.escalations_since(&heeded, &mut other);
+            found.retain(|text| other.contains(text));
+        }
+        faults.extend(found);
+    }
+
+    fn escalations_since(&self, signs: &[DateTime<Utc>], faults: &mut Vec<String>) {
         let steps = &self.world.office(self.place).now().escalation;
         let mut taken = Taken::new();
         for row in self.rows.iter().filter(|row| row.kind == Kind::Escalation) {
@@ -29,10 +43,10 @@ impl One<'_> {
         let planned = self.planned();
         let sent = self.first_sent();
         for (slot, at) in &planned {
-            let heeded = self.world.onboardings[self.place].heeded.iter().filter(|it| **it <= *at).max();
+            let heeded = signs.iter().filter(|it| **it <= *at).max();
             let heeded = *heeded.unwrap_or(at);
             let near = |one: DateTime<Utc>, other: DateTime<Utc>| (one - other).abs() <= SKEW * 2;
-            let life = self.world.onboardings[self.place].heeded.iter().any(|it| near(*it, *at));
+            let life = signs.iter().any(|it| near(*it, *at));
             if life || self.world.is_murky(*at) {
                 continue;
             }

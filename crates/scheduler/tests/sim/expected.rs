@@ -122,6 +122,15 @@ impl World {
         })
     }
 
+    /// Whether a snooze was over when the policy changed, and something about the onboarding changed before the slot. A
+    /// snooze ends with the first slot or change after it, whichever comes first.
+    fn comes_back(&self, place: usize, span: &Span, since: DateTime<Utc>, slot: Slot) -> bool {
+        let it = &self.onboardings[place].job;
+        let earliest = slot.due - TimeDelta::days(i64::from(span.every)) - MOVES;
+        it.at(since).snoozed.is_some_and(|end| end > earliest)
+            && it.changes().any(|at| at > since && at <= slot.due + SKEW)
+    }
+
     /// `kept_since` is the change of policy over which the slot kept its date.
     fn add(
         &self,
@@ -135,7 +144,10 @@ impl World {
         let wanted = |at: DateTime<Utc>| self.unwanted_at(place, slot.due, at, at).is_none();
         let stands = match kept_since {
             // Whoever comes back from a silence gets the new policy's next slot instead.
-            Some(since) => self.span(place, since, slot.due.max(since)).into_iter().all(wanted),
+            Some(since) => {
+                self.span(place, since, slot.due.max(since)).into_iter().all(wanted)
+                    && !self.comes_back(place, span, since, slot)
+            }
             // Of a silence the policy tells that holds when it ends.
             None if !wanted(slot.due) => {
                 let end = self.span(place, slot.due, span.until).into_iter().filter(|at| wanted(*at)).min();

@@ -18,6 +18,9 @@ impl One<'_> {
         for at in &it.heeded {
             line(*at, "a sign of life".to_owned());
         }
+        for at in &it.put_off {
+            line(*at, "put off for the third time".to_owned());
+        }
         for (at, client) in self.world.customers[it.client].client.versions() {
             line(*at, format!("{client:?}"));
         }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use usher_lifecycle::State;
 use usher_lifecycle::reminder::Channel;
 
 use crate::attempts::Attempts;
@@ -68,6 +69,10 @@ pub(crate) struct Onboarding {
     pub(crate) requests: Vec<(String, DateTime<Utc>, Option<Vec<Channel>>)>,
     /// When somebody showed that they care.
     pub(crate) heeded: Vec<DateTime<Utc>>,
+    /// The target, and how often it was put off within the phase.
+    pub(crate) target: (Option<DateTime<Utc>>, u32),
+    /// When it was put off for the third time: the state becomes `at_risk`, a sign of life, unless a step has set it before.
+    pub(crate) put_off: Vec<DateTime<Utc>>,
 }
 
 #[derive(Debug)]
@@ -103,6 +108,18 @@ pub(crate) struct World {
     pub(crate) faults: Vec<String>,
     /// What happened how often.
     pub(crate) counts: BTreeMap<&'static str, u64>,
+}
+
+impl Onboarding {
+    /// The target is another one.
+    pub(crate) fn aim(&mut self, target: DateTime<Utc>, at: DateTime<Utc>) {
+        let (old, shifts) = self.target;
+        let later = old.is_some_and(|old| old < target);
+        let shifts = shifts + u32::from(later);
+        self.target = (Some(target), shifts);
+        let third = later && shifts == 3 && self.job.now().state == State::Active;
+        self.put_off.extend(third.then_some(at));
+    }
 }
 
 impl World {
