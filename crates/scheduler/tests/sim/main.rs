@@ -2,7 +2,7 @@
 //! by a virtual clock and from a seed. The real plan, dispatch and store; channels that only take note. What must hold
 //! (see the guarantees at the top of the crate) is checked against a model that shares no code with what it checks.
 //!
-//! `USHER_SIM_SEED=7` plays another year, `USHER_SIM_ONBOARDINGS=10000` another number, `USHER_SIM_DAYS=365` another
+//! `USHER_TEST_SIM_SEED=7` plays another year, `USHER_TEST_SIM_ONBOARDINGS=10000` another number, `USHER_TEST_SIM_DAYS=365` another
 //! span. A year that fails prints its seed: the same three values play it again.
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
@@ -47,7 +47,7 @@ fn play(seed: u64, size: Size, url: Option<String>) -> u64 {
     let world = stage.world();
     let counts: Vec<String> = world.counts.iter().map(|(what, count)| format!("{what} {count}")).collect();
     let again = format!(
-        "USHER_SIM_SEED={seed} USHER_SIM_ONBOARDINGS={} USHER_SIM_DAYS={}",
+        "USHER_TEST_SIM_SEED={seed} USHER_TEST_SIM_ONBOARDINGS={} USHER_TEST_SIM_DAYS={}",
         size.onboardings, size.days
     );
     println!("{again}: played in {played:.1?}, checked by {:.1?}: {}", started.elapsed(), counts.join(", "));
@@ -73,10 +73,10 @@ fn setting(name: &str, otherwise: u64) -> u64 {
 #[test]
 fn a_year_of_onboardings() {
     let size = Size {
-        onboardings: usize::try_from(setting("USHER_SIM_ONBOARDINGS", 300)).unwrap(),
-        days: i64::try_from(setting("USHER_SIM_DAYS", 365)).unwrap(),
+        onboardings: usize::try_from(setting("USHER_TEST_SIM_ONBOARDINGS", 300)).unwrap(),
+        days: i64::try_from(setting("USHER_TEST_SIM_DAYS", 365)).unwrap(),
     };
-    play(setting("USHER_SIM_SEED", 1), size, None);
+    play(setting("USHER_TEST_SIM_SEED", 1), size, None);
 }
 
 #[test]
