@@ -143,15 +143,19 @@ fn scheduled(
     };
     match audience(around.rules, onboarding, &around.people, configured, None) {
         Ok(targets) => {
-            for target in targets {
-                let recipient = target.recipient.to_string();
-                let send_after = spread(&around.rules.policy, planned.send_after, &recipient, target.channel);
-                write.deliveries.push(addressed(row(send_after), target));
-            }
+            let to = |target| spread_to(around.rules, row(planned.send_after), target);
+            write.deliveries.extend(targets.into_iter().map(to));
         }
         Err(reason) => write.deliveries.push(unaddressed(row(planned.send_after), reason)),
     }
     nudged(onboarding, &around, planned, configured, now, write);
+}
+
+/// A row to a target, at the moment that spreading gives its message.
+fn spread_to(rules: &Rules, row: Delivery, target: Target) -> Delivery {
+    let recipient = target.recipient.to_string();
+    let send_after = spread(&rules.policy, row.send_after, &recipient, target.channel);
+    addressed(Delivery { send_after, ..row }, target)
 }
 
 /// The customer's side of the slot: a delivery of its own, in no digest of the team's.
@@ -168,11 +172,7 @@ fn nudged(
     let (due_at, send_after) = (planned.slot.due_at, planned.send_after);
     let row = Delivery::pending(onboarding, Kind::Customer, slot, due_at, send_after, now);
     write.deliveries.push(match nudge {
-        Ok(target) => {
-            let recipient = target.recipient.to_string();
-            let send_after = spread(&around.rules.policy, send_after, &recipient, target.channel);
-            addressed(Delivery { send_after, ..row }, target)
-        }
+        Ok(target) => spread_to(around.rules, row, target),
         Err(reason) => unaddressed(row, reason),
     });
 }
@@ -203,9 +203,7 @@ fn escalated(
             Ok(targets) => {
                 let to = |target: Target| {
                     let own = Delivery { id: usher_store::mint::reminder(now), ..row.clone() };
-                    let recipient = target.recipient.to_string();
-                    let send_after = spread(&around.rules.policy, send_after, &recipient, target.channel);
-                    addressed(Delivery { send_after, ..own }, target)
+                    spread_to(around.rules, own, target)
                 };
                 targets.into_iter().map(to).collect()
             }

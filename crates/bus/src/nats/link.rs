@@ -72,19 +72,19 @@ impl Nats {
 
 async fn keep(shared: Weak<super::Shared>) {
     loop {
-        let Some(client) = shared.upgrade().map(|shared| shared.link.client()) else { return };
+        let Some(ours) = shared.upgrade().map(|shared| shared.link.client()) else { return };
         // Nobody publishes there: it yields nothing, and ends with the client.
-        if let Ok(mut nothing) = client.subscribe(client.new_inbox()).await {
+        if let Ok(mut nothing) = ours.subscribe(ours.new_inbox()).await {
             while nothing.next().await.is_some() {}
         }
-        drop(client);
+        drop(ours);
         let Some(shared) = shared.upgrade() else { return };
         shared.link.ended.store(true, Ordering::Release);
         shared.trouble.ended();
         let settings = Settings { retry_on_initial_connect: true, ..shared.settings.clone() };
         loop {
             tokio::time::sleep(BREATH).await;
-            match client_of(&settings, &shared).await {
+            match client(&settings, &shared.connects, &shared.trouble).await {
                 Ok(now) => {
                     *shared.link.now.write().unwrap_or_else(PoisonError::into_inner) = now;
                     shared.link.ended.store(false, Ordering::Release);
@@ -94,10 +94,6 @@ async fn keep(shared: Weak<super::Shared>) {
             }
         }
     }
-}
-
-async fn client_of(settings: &Settings, shared: &super::Shared) -> Result<(Client, Context), BusError> {
-    client(settings, &shared.connects, &shared.trouble).await
 }
 
 async fn client(

@@ -94,8 +94,9 @@ impl Nats {
         let doing = format!("remove message {sequence} of stream {stream}");
         let body = json!({ "seq": sequence });
         match self.api::<serde_json::Value>(&doing, format!("STREAM.MSG.DELETE.{stream}"), &body).await {
-            // "no message found" is what is wanted.
-            Ok(_) | Err(BusError::Refused { code: 10037 | 10057, .. }) => Ok(()),
+            Ok(_) => Ok(()),
+            // By its acknowledgement, or by another replica.
+            Err(BusError::Refused { .. }) if self.raw(&body).await?.is_none() => Ok(()),
             Err(error) => Err(error),
         }
     }

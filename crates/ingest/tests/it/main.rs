@@ -28,5 +28,6 @@ mod scopes;
 mod sender_order;
 mod server;
 mod settings;
+mod stranded;
 mod walls;
 mod wire;

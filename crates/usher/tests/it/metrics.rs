@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, path::Path};
 
 use serde_json::json;
-use usher_testkit::{http, nats::Nats, postgres, process::wait_for_file, smtp::Sink};
+use usher_testkit::{http, nats::Nats, process::wait_for_file, smtp::Sink};
 
 use crate::{
     foreign::Foreign,
@@ -64,13 +64,7 @@ fn documented() -> BTreeSet<(String, String)> {
 async fn metrics_change_for_a_reason_and_the_documentation_lists_them_all() -> anyhow::Result<()> {
     usher_testkit::skip_without_servers!(Ok(()));
     let (server, sink) = (Nats::start().await?, Sink::start().await?);
-    let split = Split {
-        database: postgres::fresh_database().await?.url,
-        nats: server.url(),
-        smtp: format!("smtp://{}:{}", sink.host(), sink.port()),
-        ingest_dir: tempfile::tempdir()?,
-        scheduler_dir: tempfile::tempdir()?,
-    };
+    let split = Split::new(&server, &sink).await?;
     let eight = at("2026-03-03T08:00:00Z");
     let (ingest, scheduler) =
         tokio::try_join!(split.start("ingest", eight), split.start("scheduler", eight))?;
@@ -159,13 +153,7 @@ const COMMANDS: u32 = 1_500;
 async fn the_relay_keeps_up_with_the_intake() -> anyhow::Result<()> {
     usher_testkit::skip_without_servers!(Ok(()));
     let (server, sink) = (Nats::start().await?, Sink::start().await?);
-    let split = Split {
-        database: postgres::fresh_database().await?.url,
-        nats: server.url(),
-        smtp: format!("smtp://{}:{}", sink.host(), sink.port()),
-        ingest_dir: tempfile::tempdir()?,
-        scheduler_dir: tempfile::tempdir()?,
-    };
+    let split = Split::new(&server, &sink).await?;
     let ingest = split.start("ingest", at("2026-03-03T08:00:00Z")).await?;
     let way_in = split.ingest_dir.path().join("http.addr");
     let api = split.api().await?;

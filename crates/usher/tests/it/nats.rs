@@ -97,12 +97,15 @@ async fn a_reminder_asked_for_on_the_command_line_wakes_the_schedulers() -> anyh
     usher_testkit::skip_without_servers!(Ok(()));
     let (server, dir) = (Nats::start().await?, tempfile::tempdir()?);
     let url = server.url();
-    let _service = start(&[], dir.path(), &[("USHER_NATS__URL", url.as_str())]).await?;
+    let service = start(&[], dir.path(), &[("USHER_NATS__URL", url.as_str())]).await?;
     let api = Api::of(dir.path()).await?;
     let acme = api.expect(201, "POST", "/customers", json!({"name": "Acme"})).await?;
     api.expect(201, "POST", "/users", json!({"name": "Ada", "email": "ada@story.example"})).await?;
     let body = json!({"customer_id": acme["id"], "csm_id": "ada@story.example"});
     api.expect(201, "POST", "/onboardings", body).await?;
+    // From here on nobody else gives hints.
+    service.terminate()?;
+    assert_eq!(service.wait_exit(PATIENCE).await?.0, 0);
     let mut hints = usher_bus::Nats::connect(Settings::new(&url)).await?.listen("usher.hints.due").await?;
     let store = format!("store.url=sqlite://{}", dir.path().join("usher.db").display());
     let set = ["--set", store.as_str(), "--set", &format!("nats.url={url}")];

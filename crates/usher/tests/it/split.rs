@@ -27,6 +27,17 @@ pub(crate) struct Split {
 }
 
 impl Split {
+    /// On a database of its own.
+    pub(crate) async fn new(server: &Nats, sink: &Sink) -> anyhow::Result<Self> {
+        Ok(Self {
+            database: postgres::fresh_database().await?.url,
+            nats: server.url(),
+            smtp: format!("smtp://{}:{}", sink.host(), sink.port()),
+            ingest_dir: tempfile::tempdir()?,
+            scheduler_dir: tempfile::tempdir()?,
+        })
+    }
+
     /// Starts one of them with a clock that stands at `clock`.
     pub(crate) async fn start(&self, role: &str, clock: DateTime<Utc>) -> anyhow::Result<Child> {
         let seconds = offset_to(clock).num_seconds().to_string();
@@ -65,13 +76,7 @@ async fn commands_become_onboardings_events_and_one_digest_although_both_process
 -> anyhow::Result<()> {
     usher_testkit::skip_without_servers!(Ok(()));
     let (server, sink) = (Nats::start().await?, Sink::start().await?);
-    let split = Split {
-        database: postgres::fresh_database().await?.url,
-        nats: server.url(),
-        smtp: format!("smtp://{}:{}", sink.host(), sink.port()),
-        ingest_dir: tempfile::tempdir()?,
-        scheduler_dir: tempfile::tempdir()?,
-    };
+    let split = Split::new(&server, &sink).await?;
     // Both start together on an empty database: it is migrated and bootstrapped once.
     let eight = at("2026-03-03T08:00:00Z");
     let (ingest, scheduler) =
@@ -172,13 +177,7 @@ async fn commands_become_onboardings_events_and_one_digest_although_both_process
 async fn a_malformed_command_is_rejected_with_its_reason_and_the_consumer_goes_on() -> anyhow::Result<()> {
     usher_testkit::skip_without_servers!(Ok(()));
     let (server, sink) = (Nats::start().await?, Sink::start().await?);
-    let split = Split {
-        database: postgres::fresh_database().await?.url,
-        nats: server.url(),
-        smtp: format!("smtp://{}:{}", sink.host(), sink.port()),
-        ingest_dir: tempfile::tempdir()?,
-        scheduler_dir: tempfile::tempdir()?,
-    };
+    let split = Split::new(&server, &sink).await?;
     let ingest = split.start("ingest", at("2026-03-03T08:00:00Z")).await?;
     let api = split.api().await?;
     let acme = api.expect(201, "POST", "/customers", json!({"name": "Acme"})).await?;

@@ -88,6 +88,7 @@ impl Load {
             ..Settings::new(url)
         };
         let (nats, started) = (Nats::connect(settings).await?, Instant::now());
+        let mut connections = nats.connections();
         let windows = self.order.chunks(WINDOW);
         let pace = time / u32::try_from(windows.len())?;
         for (turn, window) in (0_u32..).zip(windows) {
@@ -98,8 +99,9 @@ impl Load {
                 let results = nats.publish_window(open.clone()).await;
                 let mut results = results.into_iter();
                 open.retain(|_| results.next().is_some_and(|result| result.is_err()));
-                if !open.is_empty() {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                // While the server is away each attempt would end at once.
+                if !open.is_empty() && !nats.is_connected() {
+                    drop(tokio::time::timeout(Duration::from_secs(2), connections.changed()).await);
                 }
             }
         }
