@@ -14,6 +14,7 @@ mod plan;
 mod put_back;
 mod retry;
 mod send;
+mod steps;
 mod successors;
 mod surroundings;
 mod worker;

@@ -18,7 +18,7 @@ use usher_store::{
     Advance, Delivery, DueSchedule, Escalated, ManualRequest, PlanInput, PlanWrite, Situation, StoreError,
 };
 
-use crate::Scheduler;
+use crate::{Scheduler, steps};
 
 /// Schedules that are planned in one transaction.
 pub(crate) const BATCH: u32 = 500;
@@ -193,12 +193,7 @@ fn escalated(
         let slot = planned.slot.date.to_string();
         let (due_at, send_after) = (planned.slot.due_at, planned.send_after);
         let mut row = Delivery::pending(onboarding, Kind::Escalation, slot, due_at, send_after, now);
-        row.detail = Some(json!({
-            "after_reminders": step.after_reminders,
-            "unheeded": onboarding.reminders.unheeded,
-            "to": step.to,
-            "set_state": step.set_state,
-        }));
+        row.detail = Some(steps::detail(step, onboarding.reminders.unheeded));
         let rows: Vec<_> = match escalation(around.rules, onboarding, &around.people, configured, step.to) {
             Ok(targets) => {
                 let to = |target: Target| {
@@ -218,9 +213,7 @@ fn escalated(
             write.escalated.push(Escalated { delivery, set_state: step.set_state });
         }
         for row in rows {
-            if !all.iter().any(|known| same(known, &row)) {
-                all.push(row);
-            }
+            steps::add(&mut all, row);
         }
         if let Some(advance) = write.schedules.last_mut() {
             advance.escalated = Some(step.after_reminders);

@@ -22,6 +22,7 @@ use crate::{
     message_of::{address, compose},
     plan::people,
     retry::{gives_up_ambiguous, record},
+    steps::taken,
     successors::{Broken, channels_given},
     surroundings::{fault, unsent},
 };
@@ -154,7 +155,7 @@ pub(crate) fn verdict(
         primary_contact: situation.contacts.get(&onboarding.customer_id),
         configured,
     };
-    let channels = channels_given(delivery);
+    let (channels, steps) = (channels_given(delivery), taken(delivery));
     let planned = recheck::Planned {
         kind: delivery.kind,
         slot: &delivery.slot,
@@ -162,6 +163,7 @@ pub(crate) fn verdict(
         channel,
         recipient,
         channels: channels.as_deref(),
+        steps: steps.as_deref(),
     };
     recheck::recheck(&context, &planned, now)
 }

@@ -10,8 +10,9 @@ use usher_lifecycle::{
     event::Actor,
     person::User,
     reminder::{
-        Channel, EscalationStep, Kind, Reason, Recipient, Rules,
+        Channel, Kind, Reason, Recipient, Rules, Target,
         audience::{audience, customer, escalation},
+        steps_now,
     },
 };
 use usher_store::{Claim, Dedupe, Delivery, Ref, Request, Situation};
@@ -19,6 +20,7 @@ use usher_store::{Claim, Dedupe, Delivery, Ref, Request, Situation};
 use crate::{
     Scheduler,
     plan::{addressed, people, unaddressed},
+    steps::{add, detail, taken},
 };
 
 /// A person's channel that has just refused them for good.
@@ -83,35 +85,48 @@ impl Scheduler {
             Delivery { detail: old.detail.clone(), ..row }
         };
         let configured = self.configured();
-        let targets = match (old.kind, step_of(old, rules)) {
-            (_, Some(step)) => escalation(rules, onboarding, &people, configured, step.to),
-            (Kind::Escalation, None) => return Vec::new(),
-            (Kind::Customer, None) => {
+        let targets = match old.kind {
+            Kind::Escalation => {
+                // Each of its steps as the rules have it now, to whom that tells: none of one that was removed.
+                let mut rows = Vec::new();
+                let steps = taken(old).unwrap_or_default();
+                for step in steps.into_iter().flat_map(|step| steps_now(rules, step)) {
+                    let unheeded = old.detail.as_ref().map(|detail| detail["unheeded"].clone());
+                    let detail = Some(detail(step, unheeded.unwrap_or_default()));
+                    let row = || Delivery { detail: detail.clone(), ..row() };
+                    let targets = escalation(rules, onboarding, &people, configured, step.to);
+                    for row in instead(old, targets, row) {
+                        add(&mut rows, row);
+                    }
+                }
+                return rows;
+            }
+            Kind::Customer => {
                 let primary = situation.contacts.get(&onboarding.customer_id);
                 customer(rules, onboarding, primary, configured).map(|target| vec![target])
             }
-            (Kind::Cadence | Kind::Manual, None) => {
-                audience(rules, onboarding, &people, configured, channels)
-            }
+            Kind::Cadence | Kind::Manual => audience(rules, onboarding, &people, configured, channels),
         };
-        match targets {
-            Ok(targets) => targets
-                .into_iter()
-                .filter(|to| Some(to.channel) != old.channel || Some(&to.recipient) != old.recipient.as_ref())
-                .map(|to| addressed(row(), to))
-                .collect(),
-            Err(Reason::NoRecipient) => vec![unaddressed(row(), Reason::NoRecipient)],
-            // The switches say that nobody is to be told.
-            Err(_) => Vec::new(),
-        }
+        instead(old, targets, row)
     }
 }
 
-/// The step of escalation that a delivery belongs to, as the rules have it now.
-fn step_of<'a>(delivery: &Delivery, rules: &'a Rules) -> Option<&'a EscalationStep> {
-    let after =
-        delivery.detail.as_ref().filter(|_| delivery.kind == Kind::Escalation)?["after_reminders"].as_u64();
-    rules.escalation.iter().find(|step| Some(u64::from(step.after_reminders)) == after)
+/// The deliveries to these targets, less the old one's.
+fn instead(
+    old: &Delivery,
+    targets: Result<Vec<Target>, Reason>,
+    row: impl Fn() -> Delivery,
+) -> Vec<Delivery> {
+    match targets {
+        Ok(targets) => targets
+            .into_iter()
+            .filter(|to| Some(to.channel) != old.channel || Some(&to.recipient) != old.recipient.as_ref())
+            .map(|to| addressed(row(), to))
+            .collect(),
+        Err(Reason::NoRecipient) => vec![unaddressed(row(), Reason::NoRecipient)],
+        // The switches say that nobody is to be told.
+        Err(_) => Vec::new(),
+    }
 }
 
 /// The channels that *remind now* named itself. Of one planned by a version that noted only that there were some, its own.

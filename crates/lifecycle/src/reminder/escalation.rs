@@ -5,7 +5,9 @@
 
 use alloc::vec::Vec;
 
-use super::policy::{EscalationStep, Rules};
+use serde::{Deserialize, Serialize};
+
+use super::policy::{EscalateTo, EscalationStep, Rules};
 use crate::{
     event::{Actor, ActorKind, Event, EventKind},
     onboarding::Reminded,
@@ -20,6 +22,24 @@ pub fn steps_due(rules: &Rules, reminded: &Reminded) -> Vec<EscalationStep> {
     let mut steps: Vec<EscalationStep> = rules.escalation.iter().filter(untaken).copied().collect();
     steps.sort_by_key(|step| step.after_reminders);
     steps
+}
+
+/// A step that was taken, as the ledger names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenStep {
+    /// Its `after_reminders`.
+    pub after_reminders: u32,
+    /// Whom it told then.
+    pub to: EscalateTo,
+}
+
+/// The step as the rules have it now. Where it tells others by now: those of the same number of reminders. None where it was
+/// removed.
+pub fn steps_now(rules: &Rules, taken: TakenStep) -> Vec<EscalationStep> {
+    let same = |step: &&EscalationStep| step.after_reminders == taken.after_reminders;
+    let all: Vec<EscalationStep> = rules.escalation.iter().filter(same).copied().collect();
+    let own: Vec<EscalationStep> = all.iter().filter(|step| step.to == taken.to).copied().collect();
+    if own.is_empty() { all } else { own }
 }
 
 /// Whether what happened shows that somebody cares: a change of phase or state, a note, a snooze.

@@ -135,6 +135,7 @@ fn sends(
         channel: target.channel,
         recipient: &target.recipient,
         channels: None,
+        steps: None,
     };
     let policy = &context.rules.policy;
     let at = spread(policy, first.send_after, &target.recipient.to_string(), target.channel).max(now);

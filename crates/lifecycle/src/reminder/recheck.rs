@@ -12,8 +12,9 @@ use super::{
     audience::{Configured, Target, audience, customer, escalation, responsible, switched_on},
     cadence::{Silence, wanted},
     calendar::sendable_at,
+    escalation::{TakenStep, steps_now},
     plan::{GRACE, spread},
-    policy::Rules,
+    policy::{EscalationStep, Rules},
     quiet::free_from,
     reason::{Kind, Reason},
     recipient::{Channel, Recipient},
@@ -39,6 +40,8 @@ pub struct Planned<'a> {
     pub recipient: &'a Recipient,
     /// The channels that *remind now* named itself, in the place of the onboarding's switches.
     pub channels: Option<&'a [Channel]>,
+    /// The steps that an escalation was planned for; none = any step of the list, of rows that do not say.
+    pub steps: Option<&'a [TakenStep]>,
 }
 
 /// Everything as it is now.
@@ -132,9 +135,16 @@ fn unaddressed(context: &Context<'_>, planned: &Planned<'_>) -> Option<Reason> {
         Kind::Cadence | Kind::Manual => {
             audience(rules, onboarding, people, configured, channels).map(|targets| targets.iter().any(is_it))
         }
-        Kind::Escalation => Ok(rules.escalation.iter().any(|step| {
-            escalation(rules, onboarding, people, configured, step.to).is_ok_and(|all| all.iter().any(is_it))
-        })),
+        Kind::Escalation => {
+            let told = |step: &EscalationStep| {
+                let targets = escalation(rules, onboarding, people, configured, step.to);
+                targets.is_ok_and(|all| all.iter().any(is_it))
+            };
+            Ok(match planned.steps {
+                Some(steps) => steps.iter().any(|taken| steps_now(rules, *taken).iter().any(told)),
+                None => rules.escalation.iter().any(told),
+            })
+        }
         Kind::Customer => {
             customer(rules, onboarding, context.primary_contact, configured).map(|it| is_it(&it))
         }

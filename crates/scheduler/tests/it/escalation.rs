@@ -23,7 +23,7 @@ stories!(
     an_escalation_travels_with_the_reminders_of_its_recipient,
 );
 
-fn rules(steps: &[(u32, EscalateTo, Option<State>)]) -> Rules {
+pub(crate) fn rules(steps: &[(u32, EscalateTo, Option<State>)]) -> Rules {
     let step = |(after_reminders, to, set_state)| EscalationStep { after_reminders, to, set_state };
     Rules {
         escalation: steps.iter().copied().map(step).collect(),
@@ -36,11 +36,11 @@ const TWO_STEPS: [(u32, EscalateTo, Option<State>); 2] =
     [(2, EscalateTo::ProductOps, None), (3, EscalateTo::Fallback, Some(State::AtRisk))];
 
 /// Slots 3 (Tuesday) to 6 (Friday) of March, then Monday the 9th.
-async fn day(rig: &Rig, day: u32) {
+pub(crate) async fn day(rig: &Rig, day: u32) {
     rig.pass_at(&rig.scheduler(), &format!("2026-03-{day:02}T09:00:00Z")).await;
 }
 
-async fn escalations(rig: &Rig, onboarding: usher_lifecycle::OnboardingId) -> Vec<Delivery> {
+pub(crate) async fn escalations(rig: &Rig, onboarding: usher_lifecycle::OnboardingId) -> Vec<Delivery> {
     let rows = rig.ledger(onboarding).await;
     rows.into_iter().filter(|row| row.kind == Kind::Escalation).collect()
 }

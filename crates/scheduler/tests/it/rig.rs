@@ -301,7 +301,7 @@ impl Rig {
         lines
     }
 
-    async fn name(&self, id: UserId) -> String {
+    pub(crate) async fn name(&self, id: UserId) -> String {
         let user = self.store.user(self.workspace, self.livemode, &Ref::Id(id.to_text())).await;
         user.unwrap().map_or_else(|| "deleted".to_owned(), |user| user.name)
     }

@@ -179,7 +179,8 @@ impl World {
         let unwanted = why(&now);
         let target = (channel, recipient.to_owned());
         let addressed = moments.iter().any(|at| match item.kind {
-            Kind::Escalation => self.escalation_at(place, *at).contains(&target),
+            // Which step it is for, the ledger knows: see the end of the year.
+            Kind::Escalation => self.escalation_at(place, *at, None).contains(&target),
             Kind::Cadence | Kind::Manual | Kind::Customer => {
                 self.audience_at(place, *at, given.as_deref()).is_ok_and(|all| all.contains(&target))
             }

@@ -209,6 +209,13 @@ impl One<'_> {
                     if !attempts.iter().any(|it| it.arrived && id(it) == row.message_id) {
                         faults.push(format!("{what} is called sent, and never arrived"));
                     }
+                    let sent = row.sent_at.unwrap_or(row.planned_at);
+                    if row.kind == Kind::Escalation
+                        && !self.world.is_murky(sent)
+                        && !self.moments(sent, sent).any(|at| self.is_escalated_to(row, at))
+                    {
+                        faults.push(format!("{what} was sent, and its step tells others"));
+                    }
                 }
                 Status::Failed => {
                     if !attempts.iter().any(|it| it.fate == Fate::Refused) {
@@ -233,6 +240,14 @@ impl One<'_> {
                 faults.push(format!("{id}, asked for at {at}, vanished"));
             }
         }
+    }
+
+    /// Whether the row's recipient is one whom the step tells that it was planned for. (No two steps of these workspaces
+    /// are taken with one slot.)
+    fn is_escalated_to(&self, row: &Delivery, at: DateTime<Utc>) -> bool {
+        let after = row.detail.as_ref().and_then(|step| step["after_reminders"].as_u64());
+        let told = self.world.escalation_at(self.place, at, after);
+        row.channel.zip(row.recipient.as_ref()).is_some_and(|(by, to)| told.contains(&(by, to.to_string())))
     }
 
     fn skip_reason(&self, row: &Delivery, what: &str, faults: &mut Vec<String>) {
@@ -265,10 +280,7 @@ impl One<'_> {
             "no_longer_responsible" | "channel_off" | "channel_broken" | "no_recipient" | "channels_off"
                 if row.kind == Kind::Escalation =>
             {
-                let gone = |at| {
-                    target.as_ref().is_none_or(|it| !self.world.escalation_at(self.place, at).contains(it))
-                };
-                moments.any(gone)
+                moments.any(|at| !self.is_escalated_to(row, at))
             }
             "no_longer_responsible" | "channel_off" | "channel_broken" | "no_recipient" | "channels_off" => {
                 moments.any(|at| match self.world.audience_at(self.place, at, given) {

@@ -171,11 +171,12 @@ impl World {
         audience(self.office(place).at(at), job, |person| self.people[person].at(at).clone(), given)
     }
 
-    /// All whom the steps of the escalation tell.
-    pub(crate) fn escalation_at(&self, place: usize, at: DateTime<Utc>) -> Targets {
+    /// All whom the steps of the escalation tell; with `after` that one alone.
+    pub(crate) fn escalation_at(&self, place: usize, at: DateTime<Utc>, after: Option<u64>) -> Targets {
         let (office, job) = (self.office(place).at(at), self.onboardings[place].job.at(at));
         let person = |person: usize| self.people[person].at(at).clone();
-        let told = office.escalation.iter().map(|step| escalated_to(office, job, person, *step));
+        let steps = office.escalation.iter().filter(|step| after.is_none_or(|after| step.after == after));
+        let told = steps.map(|step| escalated_to(office, job, person, *step));
         told.flat_map(Result::unwrap_or_default).collect()
     }
 

@@ -217,6 +217,7 @@ impl<'a> One<'a> {
             channel: target.channel,
             recipient: &target.recipient,
             channels: None,
+            steps: None,
         };
         recheck::recheck(&context, &planned, at)
     }

@@ -14,7 +14,7 @@ use crate::{
     person::{QuietHours, User},
     reminder::{
         Channel, Configured, Context, EscalateTo, EscalationStep, Kind, Planned, Policy, Reason, Recipient,
-        Rules, Verdict, recheck,
+        Rules, TakenStep, Verdict, recheck,
     },
 };
 
@@ -31,6 +31,7 @@ struct World {
     channel: Channel,
     recipient: Recipient,
     channels: Option<Vec<Channel>>,
+    steps: Option<Vec<TakenStep>>,
 }
 
 const SLOT: &str = "2026-11-23";
@@ -50,6 +51,7 @@ fn world() -> World {
         channel: Channel::Email,
         recipient: Recipient::User(user_id(1)),
         channels: None,
+        steps: None,
     }
 }
 
@@ -75,6 +77,7 @@ impl World {
             channel: self.channel,
             recipient: &self.recipient,
             channels: self.channels.as_deref(),
+            steps: self.steps.as_deref(),
         };
         recheck(&context, &planned, now)
     }
@@ -298,6 +301,40 @@ fn an_escalation_goes_to_whom_the_policy_names() {
     assert_eq!(it.verdict(DUE), Verdict::Send);
     it.it.roles.product_ops = None;
     assert_eq!(it.verdict(DUE), skip(Reason::NoLongerResponsible));
+}
+
+/// An escalation of these steps to the recipient, in a workspace with these steps.
+fn escalation(steps: &[(u32, EscalateTo)], taken: Option<&[(u32, EscalateTo)]>) -> World {
+    let mut it = world();
+    it.kind = Kind::Escalation;
+    it.recipient = Recipient::User(user_id(4));
+    it.it.reminders.escalated = 9;
+    let step = |(after_reminders, to)| EscalationStep { after_reminders, to, set_state: None };
+    it.rules.escalation = steps.iter().copied().map(step).collect();
+    let taken_step = |(after_reminders, to)| TakenStep { after_reminders, to };
+    it.steps = taken.map(|taken| taken.iter().copied().map(taken_step).collect());
+    it
+}
+
+#[test]
+fn an_escalation_goes_to_a_recipient_of_its_own_steps_only() {
+    use EscalateTo::{Csm, Fallback, ProductOps};
+    let gone = skip(Reason::NoLongerResponsible);
+    let list = [(3, ProductOps), (5, Csm)];
+    let verdict = |steps: &[_], taken: &[_]| escalation(steps, Some(taken)).verdict(DUE);
+    assert_eq!(verdict(&list, &[(3, ProductOps)]), Verdict::Send);
+    assert_eq!(verdict(&list, &[(5, Csm)]), gone, "product ops is told by another step");
+    assert_eq!(verdict(&list, &[(5, Csm), (3, ProductOps)]), Verdict::Send, "one row for two steps");
+    assert_eq!(verdict(&[(5, Csm)], &[(3, ProductOps)]), gone, "the step was removed");
+    assert_eq!(verdict(&[(3, Csm), (5, ProductOps)], &[(3, ProductOps)]), gone, "it tells others now");
+    assert_eq!(verdict(&[(3, ProductOps)], &[(3, Fallback)]), Verdict::Send, "it tells them now, too");
+    // Two steps of the same number: each has its own recipients.
+    let twins = [(3, Csm), (3, ProductOps)];
+    assert_eq!(verdict(&twins, &[(3, ProductOps)]), Verdict::Send);
+    assert_eq!(verdict(&twins, &[(3, Csm)]), gone);
+    // A row that does not say for which step it was planned.
+    assert_eq!(escalation(&list, None).verdict(DUE), Verdict::Send);
+    assert_eq!(escalation(&[(3, Csm), (5, Fallback)], None).verdict(DUE), gone);
 }
 
 #[test]
