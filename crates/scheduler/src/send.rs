@@ -164,6 +164,10 @@ pub(crate) fn verdict(
         recipient,
         channels: channels.as_deref(),
         steps: steps.as_deref(),
+        last_escalation: situation
+            .last_escalations
+            .get(&(delivery.onboarding_id, channel, recipient.clone()))
+            .copied(),
     };
     recheck::recheck(&context, &planned, now)
 }

@@ -6,7 +6,10 @@
 use std::{collections::HashSet, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use usher_lifecycle::{OnboardingId, UserId, reminder::Recipient};
+use usher_lifecycle::{
+    OnboardingId, UserId,
+    reminder::{Kind, Recipient},
+};
 use usher_store::{AttemptError, Claim, Delivery, Finish, Situation, Status, Store, StoreError};
 
 use crate::Scheduler;
@@ -94,15 +97,21 @@ pub(crate) async fn around(
     deliveries: impl IntoIterator<Item = &Delivery>,
 ) -> Result<Situation, StoreError> {
     let (mut onboardings, mut users) = (HashSet::<OnboardingId>::new(), HashSet::<UserId>::new());
+    let mut escalated = HashSet::<OnboardingId>::new();
     for delivery in deliveries {
         onboardings.insert(delivery.onboarding_id);
+        escalated.extend((delivery.kind == Kind::Escalation).then_some(delivery.onboarding_id));
         if let Some(Recipient::User(id)) = delivery.recipient {
             users.insert(id);
         }
     }
     let onboardings: Vec<_> = onboardings.into_iter().collect();
     let users: Vec<_> = users.into_iter().collect();
-    store.situation(&onboardings, &users).await
+    let mut situation = store.situation(&onboardings, &users).await?;
+    if !escalated.is_empty() {
+        situation.last_escalations = store.last_escalations(&escalated).await?;
+    }
+    Ok(situation)
 }
 
 /// The delivery, failed through a fault that is not the channel's.

@@ -41,6 +41,8 @@ pub use keys::{ApiKey, KeySpec, NewKey};
 pub use metrics::Readings;
 pub use outbox::{OutboxEvent, ShardLease};
 pub use reads::{BadCursor, Cursor, ListFilter, Listed, Page, TimelineRow};
-pub use schedules::{Advance, DueSchedule, Escalated, ManualRequest, PlanInput, PlanWrite, Situation};
+pub use schedules::{
+    Advance, DueSchedule, Escalated, LastEscalations, ManualRequest, PlanInput, PlanWrite, Situation,
+};
 pub use store::Store;
 pub use usher_lifecycle::workspace::Workspace;

@@ -11,7 +11,7 @@ use usher_lifecycle::{
     customer::{Contact, Customer},
     onboarding::Silent,
     person::User,
-    reminder::{Channel, Slot, audience::nudged},
+    reminder::{Channel, Recipient, Slot, audience::nudged},
     workspace::Workspace,
 };
 
@@ -22,7 +22,7 @@ pub(crate) use self::{
 };
 use crate::{
     Store,
-    db::{Arg, Tx, statements},
+    db::{Arg, Row, Tx, statements},
     deliveries::Delivery,
     error::StoreError,
     records::{self, contact_columns, customer_columns, onboarding_columns, user_columns},
@@ -38,6 +38,9 @@ statements! {
                    WHERE o.id {in:$1}");
     LAST_CHANGES = "SELECT subject_id AS onboarding_id, kind, occurred_at FROM events WHERE position IN (
                         SELECT MAX(position) FROM events WHERE subject_id {in:$1} GROUP BY subject_id)";
+    LAST_ESCALATIONS = "SELECT onboarding_id, channel, recipient, MAX(slot) AS slot FROM deliveries
+                   WHERE onboarding_id {in:$1} AND kind = 'escalation' AND status <> 'skipped' AND channel <> 'none'
+                   GROUP BY onboarding_id, channel, recipient";
     NEXT_WAKE = "SELECT MIN(at) AS at FROM (
                      SELECT MIN(due_at) AS at FROM schedules WHERE due_at IS NOT NULL
                      UNION ALL SELECT MIN(send_after) FROM deliveries WHERE status = 'pending' AND lease_until IS NULL
@@ -85,7 +88,12 @@ pub struct Situation {
     pub onboardings: HashMap<OnboardingId, Onboarding>,
     /// What happened last to each of those onboardings (an event type), and when.
     pub last_changes: HashMap<OnboardingId, (String, DateTime<Utc>)>,
+    /// The last slot with which each recipient was escalated to, where it was asked for: see [`Store::last_escalations`].
+    pub last_escalations: LastEscalations,
 }
+
+/// The last slot of the escalations of an onboarding to a recipient by a channel.
+pub type LastEscalations = HashMap<(OnboardingId, Channel, Recipient), NaiveDate>;
 
 /// What planning looks at.
 #[derive(Debug, Default)]
@@ -164,6 +172,19 @@ impl Store {
         let rows = self.db().all(&PRIMARY_CONTACTS, vec![Arg::texts(customers)]).await?;
         let contacts = rows.iter().map(records::contact).collect::<Result<Vec<_>, _>>()?;
         Ok(contacts.into_iter().map(|it| (it.customer_id, it)).collect())
+    }
+
+    /// The last slot with which each recipient of these onboardings was escalated to by each channel, unless that was skipped.
+    pub async fn last_escalations(
+        &self,
+        onboardings: impl IntoIterator<Item = &OnboardingId>,
+    ) -> Result<LastEscalations, StoreError> {
+        let rows = self.db().all(&LAST_ESCALATIONS, vec![Arg::texts(onboardings)]).await?;
+        let read = |row: &Row| {
+            let key = (row.parsed("onboarding_id")?, row.parsed("channel")?, row.parsed("recipient")?);
+            Ok((key, row.parsed("slot")?))
+        };
+        rows.iter().map(read).collect()
     }
 
     /// When there is something to do next; it may lie in the past.

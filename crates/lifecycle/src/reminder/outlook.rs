@@ -136,6 +136,7 @@ fn sends(
         recipient: &target.recipient,
         channels: None,
         steps: None,
+        last_escalation: None,
     };
     let policy = &context.rules.policy;
     let at = spread(policy, first.send_after, &target.recipient.to_string(), target.channel).max(now);

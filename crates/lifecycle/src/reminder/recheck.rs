@@ -42,6 +42,8 @@ pub struct Planned<'a> {
     pub channels: Option<&'a [Channel]>,
     /// The steps that an escalation was planned for; none = any step of the list, of rows that do not say.
     pub steps: Option<&'a [TakenStep]>,
+    /// The slot of the last escalation to the same recipient by the same channel, if it is known: its own, or a later one.
+    pub last_escalation: Option<NaiveDate>,
 }
 
 /// Everything as it is now.
@@ -103,22 +105,32 @@ fn unwanted(context: &Context<'_>, planned: &Planned<'_>, now: DateTime<Utc>) ->
     match planned.kind {
         Kind::Manual => silence.filter(|reason| !is_waived(*reason)),
         // What a dead worker held while a later slot was planned: that one stands for it.
-        Kind::Cadence | Kind::Customer
-            if planned
-                .slot
-                .parse()
-                .is_ok_and(|slot: NaiveDate| onboarding.reminders.last_slot > Some(slot)) =>
-        {
+        Kind::Cadence | Kind::Customer if is_earlier(planned.slot, onboarding.reminders.last_slot) => {
             Some(silence.unwrap_or(Reason::Superseded))
         }
-        // The count began anew since it was planned.
-        Kind::Escalation if onboarding.reminders.escalated == 0 => Some(silence.unwrap_or(Reason::Heeded)),
+        // The count began anew since it was planned: no step as far as its own is taken.
+        Kind::Escalation if is_heeded(onboarding, planned.steps) => Some(silence.unwrap_or(Reason::Heeded)),
+        // A later step told the same person, or is to. What others were told does not concern them.
+        Kind::Escalation if is_earlier(planned.slot, planned.last_escalation) => {
+            Some(silence.unwrap_or(Reason::Superseded))
+        }
         Kind::Cadence | Kind::Escalation | Kind::Customer => silence.or_else(|| {
             // A slot inside a snooze stays unwanted after its end: the next one has come by then, or will.
             let snoozed = onboarding.snoozed_until.is_some_and(|end| now < end || planned.due_at < end);
             snoozed.then_some(Reason::Snoozed)
         }),
     }
+}
+
+/// Whether the slot is a date before the other one.
+fn is_earlier(slot: &str, than: Option<NaiveDate>) -> bool {
+    slot.parse().is_ok_and(|slot: NaiveDate| than > Some(slot))
+}
+
+/// Whether somebody showed a sign of life since these steps were taken.
+fn is_heeded(onboarding: &Onboarding, steps: Option<&[TakenStep]>) -> bool {
+    let escalated = onboarding.reminders.escalated;
+    escalated == 0 || steps.unwrap_or_default().iter().any(|step| step.after_reminders > escalated)
 }
 
 /// What *remind now* does not ask about. (Switches are asked with the audience, where `channels` may replace them.)

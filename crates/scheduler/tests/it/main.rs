@@ -8,6 +8,7 @@ mod email;
 mod email_security;
 mod escalation;
 mod escalation_changes;
+mod escalation_later;
 mod message;
 mod nudge_changes;
 mod nudges;

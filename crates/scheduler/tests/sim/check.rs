@@ -18,6 +18,9 @@ use crate::world::World;
 /// What is planned goes out within so long: holidays, a weekend and a day off.
 const LONGEST: TimeDelta = TimeDelta::days(7);
 
+/// From the last look at the ledger to the answer of a channel, at most.
+const FLIGHT: TimeDelta = TimeDelta::minutes(5);
+
 impl Stage {
     /// Checks everything; faults go to the others in the world.
     pub(crate) fn check(&self) {
@@ -216,6 +219,14 @@ impl One<'_> {
                     {
                         faults.push(format!("{what} was sent, and its step tells others"));
                     }
+                    // One that is on its way, or a clock behind, may be overtaken.
+                    let known = sent - SKEW * 2 - FLIGHT;
+                    let mut later = self.later_escalations(row);
+                    if let Some(later) =
+                        later.find(|it| it.status != Status::Skipped && it.planned_at < known)
+                    {
+                        faults.push(format!("{what} was sent after that of {} was planned", later.slot));
+                    }
                 }
                 Status::Failed => {
                     if !attempts.iter().any(|it| it.fate == Fate::Refused) {
@@ -250,6 +261,13 @@ impl One<'_> {
         row.channel.zip(row.recipient.as_ref()).is_some_and(|(by, to)| told.contains(&(by, to.to_string())))
     }
 
+    /// Those of later slots to the same recipient by the same channel: they stand for an escalation.
+    fn later_escalations(&self, row: &Delivery) -> impl Iterator<Item = &Delivery> {
+        let same = move |it: &&Delivery| (it.channel, &it.recipient) == (row.channel, &row.recipient);
+        let escalations = self.rows.iter().filter(|it| it.kind == Kind::Escalation);
+        escalations.filter(move |it| it.slot > row.slot).filter(same)
+    }
+
     fn skip_reason(&self, row: &Delivery, what: &str, faults: &mut Vec<String>) {
         let reason = row.reason.as_deref().unwrap_or_default();
         if self.world.is_murky(row.planned_at) {
@@ -262,6 +280,7 @@ impl One<'_> {
         let mut moments = self.moments(row.planned_at, until);
         let right = match reason {
             // By a newer slot, or by the gap that tells of newer ones.
+            "superseded" if row.kind == Kind::Escalation => self.later_escalations(row).next().is_some(),
             "superseded" => self.rows.iter().any(|it| it.kind == Kind::Cadence && it.slot > row.slot),
             "muted" => {
                 let person = |it: &&crate::world::History<Person>| {

@@ -39,8 +39,9 @@ statements! {
                    WHERE r.planned_at IS NULL ORDER BY r.requested_at, r.id LIMIT $1 {skip locked:r}");
     PLANNED = "UPDATE reminder_requests SET planned_at = $2 WHERE id {in:$1} AND planned_at IS NULL";
     // A row that is locked is being claimed or finished: it is not ours to supersede, and planning never waits for it.
-    WAITING = "SELECT id, onboarding_id, slot FROM deliveries
-               WHERE onboarding_id {in:$1} AND kind IN ('cadence', 'customer') AND status = 'pending' AND lease_until IS NULL
+    WAITING = "SELECT id, onboarding_id, kind, slot, channel, recipient FROM deliveries
+               WHERE onboarding_id {in:$1} AND kind IN ('cadence', 'customer', 'escalation') AND status = 'pending'
+                 AND lease_until IS NULL
                ORDER BY id {skip locked}";
     SUPERSEDE = concat!("UPDATE deliveries SET status = CASE WHEN ambiguities > 0 THEN 'ambiguous' WHEN attempts > 0 THEN 'failed'
                  ELSE 'skipped' END,
@@ -369,21 +370,33 @@ async fn set_states(tx: &mut Tx, taken: &[Escalated], now: DateTime<Utc>) -> Res
     Ok(())
 }
 
-/// What waits of an older slot gives way to the new one.
+/// What waits of an older slot gives way to the new one; an escalation only to one for the same recipient by the same channel.
 async fn supersede(tx: &mut Tx, write: &PlanWrite, now: DateTime<Utc>) -> Result<Vec<Delivery>, StoreError> {
-    let cadence = write.deliveries.iter().filter(|it| it.kind == Kind::Cadence);
     let mut newest: HashMap<OnboardingId, &String> = HashMap::new();
-    for it in cadence {
-        let slot = newest.entry(it.onboarding_id).or_insert(&it.slot);
+    let mut told: HashMap<(OnboardingId, String, String), &String> = HashMap::new();
+    for it in &write.deliveries {
+        let slot = match (it.kind, it.channel, &it.recipient) {
+            (Kind::Cadence, ..) => newest.entry(it.onboarding_id).or_insert(&it.slot),
+            (Kind::Escalation, Some(channel), Some(recipient)) if it.status == Status::Pending => {
+                let key = (it.onboarding_id, channel.to_string(), recipient.to_string());
+                told.entry(key).or_insert(&it.slot)
+            }
+            (Kind::Escalation | Kind::Customer | Kind::Manual, ..) => continue,
+        };
         *slot = (*slot).max(&it.slot);
     }
+    let mut older = Vec::new();
+    // A step is taken with a slot, so that its onboarding is among these.
     if newest.is_empty() {
         return Ok(Vec::new());
     }
-    let mut older = Vec::new();
     for row in tx.all(&WAITING, vec![Arg::texts(newest.keys())]).await? {
         let (onboarding, slot): (OnboardingId, _) = (row.parsed("onboarding_id")?, row.text("slot")?);
-        if newest.get(&onboarding).is_some_and(|newest| slot < **newest) {
+        let later = match row.parsed("kind")? {
+            Kind::Escalation => told.get(&(onboarding, row.text("channel")?, row.text("recipient")?)),
+            Kind::Cadence | Kind::Customer | Kind::Manual => newest.get(&onboarding),
+        };
+        if later.is_some_and(|later| slot < **later) {
             older.push(row.text("id")?);
         }
     }

@@ -218,6 +218,7 @@ impl<'a> One<'a> {
             recipient: &target.recipient,
             channels: None,
             steps: None,
+            last_escalation: None,
         };
         recheck::recheck(&context, &planned, at)
     }

@@ -1,6 +1,6 @@
 //! What is still sent at the moment of sending, and what is not.
 
-use chrono::{DateTime, Utc, Weekday};
+use chrono::{DateTime, NaiveDate, Utc, Weekday};
 
 use super::{
     EVERY_DAY, at,
@@ -32,6 +32,7 @@ struct World {
     recipient: Recipient,
     channels: Option<Vec<Channel>>,
     steps: Option<Vec<TakenStep>>,
+    last_escalation: Option<NaiveDate>,
 }
 
 const SLOT: &str = "2026-11-23";
@@ -52,6 +53,7 @@ fn world() -> World {
         recipient: Recipient::User(user_id(1)),
         channels: None,
         steps: None,
+        last_escalation: None,
     }
 }
 
@@ -78,6 +80,7 @@ impl World {
             recipient: &self.recipient,
             channels: self.channels.as_deref(),
             steps: self.steps.as_deref(),
+            last_escalation: self.last_escalation,
         };
         recheck(&context, &planned, now)
     }
@@ -335,6 +338,31 @@ fn an_escalation_goes_to_a_recipient_of_its_own_steps_only() {
     // A row that does not say for which step it was planned.
     assert_eq!(escalation(&list, None).verdict(DUE), Verdict::Send);
     assert_eq!(escalation(&[(3, Csm), (5, Fallback)], None).verdict(DUE), gone);
+}
+
+#[test]
+fn an_escalation_gives_way_to_a_later_one_to_the_same_recipient() {
+    let mut it = escalation(&[(3, EscalateTo::ProductOps)], Some(&[(3, EscalateTo::ProductOps)]));
+    // Slots of the rhythm that came since are nothing to it.
+    it.it.reminders.last_slot = Some("2026-11-24".parse().expect("a date"));
+    assert_eq!(it.verdict(DUE), Verdict::Send);
+    it.last_escalation = Some(SLOT.parse().expect("a date"));
+    assert_eq!(it.verdict(DUE), Verdict::Send, "its own");
+    it.last_escalation = Some("2026-11-24".parse().expect("a date"));
+    assert_eq!(it.verdict(DUE), skip(Reason::Superseded));
+    it.it.state = State::Paused;
+    assert_eq!(it.verdict(DUE), skip(Reason::Paused));
+}
+
+#[test]
+fn an_escalation_of_an_earlier_count_is_heeded() {
+    let list = [(2, EscalateTo::Csm), (4, EscalateTo::ProductOps)];
+    let mut it = escalation(&list, Some(&[(4, EscalateTo::ProductOps)]));
+    it.it.reminders.escalated = 4;
+    assert_eq!(it.verdict(DUE), Verdict::Send);
+    // Somebody cared, nobody did since, and the count has come as far as the first step again.
+    it.it.reminders.escalated = 2;
+    assert_eq!(it.verdict(DUE), skip(Reason::Heeded));
 }
 
 #[test]
