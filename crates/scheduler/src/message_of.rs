@@ -1,5 +1,7 @@
 //! From deliveries to the message that carries them: to whom, and what it says of each onboarding.
 
+use std::collections::{BTreeMap, HashMap};
+
 use chrono::{DateTime, Utc};
 use usher_lifecycle::{
     Onboarding, UserId,
@@ -10,7 +12,7 @@ use usher_store::{Claim, Delivery, Situation};
 
 use crate::{
     Scheduler,
-    message::{Address, Item, Message, To},
+    message::{Address, Also, Item, Message, To},
 };
 
 /// Where the message goes; none when the person is not there any more.
@@ -45,30 +47,54 @@ fn zone_of(user: &User, fallback: Zone) -> Zone {
     user.reach.time_zone.as_deref().and_then(|name| zone(name).ok()).unwrap_or(fallback)
 }
 
-/// The message about what is wanted of the claim.
+/// Which item of their message each of the deliveries is in: what is about one onboarding is one item.
+pub(crate) fn places(deliveries: &[Delivery]) -> Vec<usize> {
+    let mut known = HashMap::new();
+    let mut place = |delivery: &Delivery| {
+        let next = known.len();
+        *known.entry(delivery.onboarding_id).or_insert(next)
+    };
+    deliveries.iter().map(&mut place).collect()
+}
+
+/// The message about what is wanted of the claim, with the [`places`] of its deliveries.
 pub(crate) fn compose(
     scheduler: &Scheduler,
     claim: &Claim,
-    wanted: &[Delivery],
+    (wanted, places): (&[Delivery], &[usize]),
     to: To,
     situation: &Situation,
     now: DateTime<Utc>,
 ) -> Message {
     let domain = &scheduler.settings.message_domain;
-    let kind = wanted.iter().map(|delivery| delivery.kind).min().unwrap_or(Kind::Cadence);
     let recipient = match &claim.recipient {
         Recipient::User(id) => Some(*id),
         Recipient::Contact(_) | Recipient::Email(_) | Recipient::Slack(_) => None,
     };
-    let items: Vec<Item> = wanted
-        .iter()
-        .filter_map(|delivery| {
-            let onboarding = situation.onboardings.get(&delivery.onboarding_id)?;
-            Some(item(scheduler, delivery, onboarding, recipient, situation, &to.zone, now))
+    let mut groups: BTreeMap<usize, Vec<&Delivery>> = BTreeMap::new();
+    for (place, delivery) in places.iter().zip(wanted) {
+        groups.entry(*place).or_default().push(delivery);
+    }
+    let items: Vec<Item> = groups
+        .into_values()
+        .filter_map(|mut about| {
+            // Of several reasons the strongest is shown, and the latest of these.
+            about.sort_by_key(|delivery| (delivery.kind, &delivery.slot));
+            let shown = about.pop()?;
+            let onboarding = situation.onboardings.get(&shown.onboarding_id)?;
+            let also = about.into_iter().map(|it| Also {
+                kind: it.kind,
+                slot: it.slot.clone(),
+                lag: now - it.due_at,
+            });
+            let item = item(scheduler, shown, onboarding, recipient, situation, &to.zone, now);
+            Some(Item { also: also.collect(), ..item })
         })
         .collect();
+    // A digest is called by the plainest of its items; the others are marked in it.
+    let kind = items.iter().map(|item| item.kind).min().unwrap_or(Kind::Cadence);
     // Mail programs thread what refers to the same message; this one never existed, and stands for the onboarding.
-    let references = match wanted {
+    let references = match items.as_slice() {
         [one] => vec![format!("<{}@{domain}>", one.onboarding_id)],
         _ => Vec::new(),
     };
@@ -146,6 +172,7 @@ fn item(
         link: scheduler.settings.link_to(onboarding),
         slot: delivery.slot.clone(),
         lag: Some(now - delivery.due_at),
+        also: Vec::new(),
     }
 }
 

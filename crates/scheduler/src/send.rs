@@ -19,7 +19,7 @@ use crate::{
     channel::Outcome,
     flights::Stop,
     message::Message,
-    message_of::{address, compose},
+    message_of::{address, compose, places},
     plan::people,
     retry::{gives_up_ambiguous, record},
     steps::taken,
@@ -82,9 +82,10 @@ pub(crate) async fn send(
         return finished;
     }
 
+    let items = places(&wanted);
     let mut attempt = Attempt { parts: Vec::new(), over: false };
     let sending = async {
-        let message = compose(scheduler, &claim, &wanted, to, situation, now);
+        let message = compose(scheduler, &claim, (&wanted, &items), to, situation, now);
         attempt.make(scheduler, &claim, &message).await;
     };
     tokio::select! {
@@ -100,7 +101,7 @@ pub(crate) async fn send(
     if let Some(code) = refused {
         scheduler.mark_broken(&claim, code, answered).await;
     }
-    for (place, mut delivery) in wanted.into_iter().enumerate() {
+    for (place, mut delivery) in items.into_iter().zip(wanted) {
         let Some((_, outcome)) = attempt.parts.iter().find(|(places, _)| places.contains(&place)) else {
             let detail = "the message could not be made";
             let row = if attempt.over { fault(delivery, detail.into(), answered) } else { unsent(delivery) };
@@ -174,7 +175,7 @@ pub(crate) fn verdict(
 
 /// The sending of one message, as far as it has come.
 struct Attempt {
-    /// Each part that was begun: the places of its deliveries, and what became of it.
+    /// Each part that was begun: the places of its items, and what became of it.
     parts: Vec<(Vec<usize>, Outcome)>,
     /// Nothing more will come: what has no part by now never will.
     over: bool,

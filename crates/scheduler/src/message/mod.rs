@@ -26,7 +26,7 @@ pub struct Message {
     pub kind: Kind,
     /// To whom.
     pub to: To,
-    /// At least one; in any order, what is most late is put first.
+    /// At least one, of different onboardings; in any order, what is most late is put first.
     pub items: Vec<Item>,
     /// The workspace's name.
     pub workspace: String,
@@ -64,10 +64,10 @@ pub enum Address {
     SlackChannel(String),
 }
 
-/// One onboarding in a message.
+/// One onboarding in a message, once, whatever is sent about it.
 #[derive(Debug, Clone)]
 pub struct Item {
-    /// Why it is in the message.
+    /// Why it is in the message; where there are several reasons, the strongest.
     pub kind: Kind,
     /// `onb_...`
     pub onboarding_id: String,
@@ -101,4 +101,17 @@ pub struct Item {
     pub slot: String,
     /// How much later than due it is sent; shown from a quarter of an hour.
     pub lag: Option<TimeDelta>,
+    /// What else is sent about it with this item: the ledger has a row of each.
+    pub also: Vec<Also>,
+}
+
+/// Another reason for an onboarding to be in a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Also {
+    /// Which.
+    pub kind: Kind,
+    /// The slot it is for.
+    pub slot: String,
+    /// How much later than due it is sent.
+    pub lag: TimeDelta,
 }

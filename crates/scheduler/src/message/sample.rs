@@ -65,11 +65,13 @@ fn full() -> Item {
         link: Some("https://example.com/7".to_owned()),
         slot: "1970-01-01".to_owned(),
         lag: Some(TimeDelta::hours(2)),
+        also: Vec::new(),
     }
 }
 
 fn bare() -> Item {
     Item {
+        kind: Kind::Escalation,
         days_in_phase: 1,
         state: State::Active,
         state_since: None,

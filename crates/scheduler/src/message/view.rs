@@ -1,8 +1,8 @@
 //! What the templates see. These names are what an operator writes in a template: renaming one breaks overrides.
 //!
 //! Top: `kind, count, late_count, name, workspace, unsubscribe_url, items`. Item: `customer, display_id, phase,
-//! days_in_phase, state, blocked, since, target, days_late, last_change, changed, others (role, name), notes, note,
-//! link, slot, lag`. What does not apply is `none`. A customer's message has only `count, name, workspace,
+//! days_in_phase, state, blocked, since, target, days_late, last_change, changed, escalated, others (role, name), notes,
+//! note, link, slot, lag`. What does not apply is `none`. A customer's message has only `count, name, workspace,
 //! unsubscribe_url, items`, and its items `customer, phase, since, target`: `phase` in words for customers, `target` while
 //! it is still to come.
 
@@ -61,6 +61,7 @@ pub(super) struct TeamItem {
     days_late: i64,
     last_change: Option<String>,
     changed: bool,
+    escalated: bool,
     others: Vec<Other>,
     notes: Option<String>,
     note: Option<String>,
@@ -148,6 +149,7 @@ fn team_item(item: &Item, zone: &Zone) -> Result<TeamItem, RenderError> {
         days_late: item.days_late,
         last_change: item.last_change.as_deref().map(|text| clean::isolate(clean::line(text, NOTE_LINE))),
         changed: item.changed_since_last,
+        escalated: matches!(item.kind, Kind::Escalation),
         others: item
             .others
             .iter()

@@ -97,6 +97,7 @@ fn acme() -> Item {
         link: Some("https://usher.example/admin/onboardings/7".to_owned()),
         slot: "2026-05-12".to_owned(),
         lag: Some(TimeDelta::minutes(90)),
+        also: Vec::new(),
     }
 }
 

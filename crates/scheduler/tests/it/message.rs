@@ -71,6 +71,30 @@ fn three_onboardings_most_late_first() {
 }
 
 #[test]
+fn what_is_escalated_is_marked_among_others() {
+    let escalated = Item { kind: Kind::Escalation, ..acme() };
+    let items = || vec![plain(9, "Gamma"), escalated.clone()];
+    insta::assert_snapshot!("mixed_email", email(&message(items())));
+    insta::assert_snapshot!("mixed_slack", slack(items()));
+    // So it is in the short form of what no longer fits.
+    let late = (0..25).map(|n| Item { display_id: n, days_late: 9, ..acme() });
+    let many = message(late.chain(items()).collect());
+    let email = templates().email(&many).unwrap();
+    assert!(email.text.contains("* Acme (#7) [escalated]: review, 4 days late"), "{}", email.text);
+    assert!(email.html.contains("#7 (<strong>escalated</strong>): review, 4 days late"), "{}", email.html);
+    // Where all is escalated, the message says so once.
+    let all = Message { kind: Kind::Escalation, ..message(vec![escalated.clone(), escalated]) };
+    let email = templates().email(&all).unwrap();
+    assert!(
+        email.subject.starts_with("Escalated: 2 onboardings need you: Acme (review"),
+        "{}",
+        email.subject
+    );
+    assert!(email.text.contains("Reminders went unheeded.") && !email.text.contains("[escalated"));
+    assert!(!email.html.contains("Escalated:"));
+}
+
+#[test]
 fn an_onboarding_with_nothing_set() {
     insta::assert_snapshot!("plain_email", email(&message(vec![plain(9, "Gamma")])));
     insta::assert_snapshot!("plain_slack", slack(vec![plain(9, "Gamma")]));

@@ -70,6 +70,15 @@ impl World {
         let mut keys = Vec::new();
         for place in &handed.items {
             let item = &handed.message.items[*place];
+            // An onboarding is one item, whatever is sent about it; the ledger has a row of each.
+            let also = item.also.iter();
+            let also = also.map(|it| Item {
+                kind: it.kind,
+                slot: it.slot.clone(),
+                lag: Some(it.lag),
+                ..item.clone()
+            });
+            let all: Vec<Item> = also.chain([item.clone()]).collect();
             let Some(&onboarding) = self.by_id.get(&item.onboarding_id) else {
                 self.fault(format!("{now}: a message about {}, which is not there", item.onboarding_id));
                 continue;
@@ -78,10 +87,12 @@ impl World {
                 self.fault(format!("{now}: {} is another workspace's", item.onboarding_id));
             }
             self.count("items");
-            self.check(onboarding, item, handed.channel, &recipient, person, moment);
-            let key = (onboarding, item.kind, item.slot.clone(), handed.channel, recipient.clone());
-            self.check_copies(&key, &handed.message.message_id, now);
-            keys.push(key);
+            for item in &all {
+                self.check(onboarding, item, handed.channel, &recipient, person, moment);
+                let key = (onboarding, item.kind, item.slot.clone(), handed.channel, recipient.clone());
+                self.check_copies(&key, &handed.message.message_id, now);
+                keys.push(key);
+            }
         }
         let attempt = Attempt {
             message_id: handed.message.message_id.clone(),
