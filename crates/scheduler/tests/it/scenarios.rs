@@ -13,10 +13,13 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::FutureExt as _;
+use tokio_util::sync::CancellationToken;
 use usher_lifecycle::{
     Command, Onboarding, OnboardingId, Phase, State, UserId,
     command::{CreateOnboarding, CreateUser, OnboardingPatch, Snooze, UserPatch},
@@ -24,7 +27,10 @@ use usher_lifecycle::{
     person::{QuietHours, Reach},
     reminder::{CatchUp, Channel, Policy, Rules, policy::hh_mm, zone},
 };
-use usher_scheduler::Channels;
+use usher_scheduler::{
+    Channels, Scheduler,
+    channel::{Function, Handed, Mailer, Outcome},
+};
 use usher_store::{ClaimLimits, Ref, Status};
 use usher_testkit::smtp::Behaviour;
 
@@ -44,6 +50,7 @@ stories!(
     daily_0130_on_the_night_that_has_it_twice_once,
     local_1604_stays_local_1604_the_day_after,
     ten_thousand_due_at_0900,
+    the_order_of_what_is_due_at_0900_is_stable_across_restarts,
     a_killed_workers_rows_come_back_within_the_lease,
     two_recoverers_do_not_both_take_them,
     state_flapping_sends_nothing_by_itself,
@@ -185,13 +192,8 @@ async fn local_1604_stays_local_1604_the_day_after(mut rig: Rig) {
     assert_eq!(sent, ["2026-03-28T16:04:00+01:00", "2026-03-29T16:04:00+02:00"].map(at));
 }
 
-/// Ten thousand people (fewer on SQLite, where only one process sends), one onboarding each, spread over an hour. The
-/// schedulers are restarted every ten minutes.
-async fn ten_thousand_due_at_0900(mut rig: Rig) {
-    let is_shared = rig.store.is_shared();
-    let all = if is_shared { 10_000 } else { 1_000 };
-    let policy = Policy { spread_minutes: 60, ..Policy::default() };
-    rig.rules(Rules { policy, ..Rules::default() }).await;
+/// So many people with one onboarding each, of which a reminder is due on Tuesday at nine.
+async fn one_each(rig: &Rig, all: usize) {
     let customer = rig.customer("Acme").await;
     let person = |n: usize| CreateUser {
         active: true,
@@ -214,6 +216,17 @@ async fn ten_thousand_due_at_0900(mut rig: Rig) {
         let creates = creates.map(|create| rig.request(create, None)).collect();
         assert!(rig.store.apply_all(creates, rig.now()).await.iter().all(Result::is_ok));
     }
+}
+
+/// Ten thousand people (fewer on SQLite, where only one process sends), one onboarding each, spread over an hour. The
+/// schedulers are restarted every ten minutes. (Two of them send side by side, so that their order is that of no one: see
+/// below for one's.)
+async fn ten_thousand_due_at_0900(mut rig: Rig) {
+    let is_shared = rig.store.is_shared();
+    let all = if is_shared { 10_000 } else { 1_000 };
+    let policy = Policy { spread_minutes: 60, ..Policy::default() };
+    rig.rules(Rules { policy, ..Rules::default() }).await;
+    one_each(&rig, all).await;
     let by_email = || Channels { mailer: Some(rig.mailer_with(4)), slack: None };
     let mut per_minutes = Vec::new();
     for tens in 0..=6 {
@@ -233,6 +246,54 @@ async fn ten_thousand_due_at_0900(mut rig: Rig) {
     assert!(per_minutes.iter().skip(1).all(near), "{per_minutes:?}");
     let mailed = rig.mailed();
     assert_eq!((mailed.len(), mailed.iter().collect::<HashSet<_>>().len()), (all, all), "all, each once");
+}
+
+/// The same people are reminded on Tuesday and on Wednesday, within a minute; on Wednesday the scheduler is restarted in the
+/// middle of it. Both times they are told in the same order.
+async fn the_order_of_what_is_due_at_0900_is_stable_across_restarts(mut rig: Rig) {
+    const ALL: usize = 600;
+    let policy = Policy { spread_minutes: 1, ..Policy::default() };
+    rig.rules(Rules { policy, ..Rules::default() }).await;
+    one_each(&rig, ALL).await;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    rig.set("2026-03-03T09:01:00Z");
+    rig.pass(&telling(&rig, &told, &CancellationToken::new(), ALL)).await;
+    let whole = std::mem::take(&mut *told.lock().unwrap());
+    assert_eq!(whole.iter().collect::<HashSet<_>>().len(), ALL, "each once");
+
+    rig.set("2026-03-04T09:01:00Z");
+    let shutdown = CancellationToken::new();
+    telling(&rig, &told, &shutdown, ALL / 3).run(shutdown.clone()).await;
+    let part = told.lock().unwrap().len();
+    assert!((ALL / 3..ALL / 2).contains(&part), "{part} when it stopped");
+    rig.pass(&telling(&rig, &told, &CancellationToken::new(), ALL)).await;
+    let parts = std::mem::take(&mut *told.lock().unwrap());
+    let place = whole.iter().zip(&parts).position(|(one, other)| one != other);
+    assert_eq!((parts.len(), place), (ALL, None), "where they differ");
+}
+
+/// A scheduler that notes whom it tells, and is told to stop when so many know.
+fn telling(rig: &Rig, told: &Arc<Mutex<Vec<String>>>, stop: &CancellationToken, after: usize) -> Scheduler {
+    let (told, stop) = (Arc::clone(told), stop.clone());
+    let take = move |handed: Handed| {
+        let (told, stop) = (Arc::clone(&told), stop.clone());
+        async move {
+            let known = {
+                let mut told = told.lock().unwrap();
+                told.push(handed.message.to.name.unwrap());
+                told.len()
+            };
+            if known == after {
+                stop.cancel();
+            }
+            // Whoever else has something to do does it meanwhile, as with a server.
+            tokio::task::yield_now().await;
+            Outcome::Accepted { reference: None }
+        }
+        .boxed()
+    };
+    let mailer = Mailer::function(Function::new(take), "usher@usher.example").unwrap();
+    rig.scheduler_with(rig.store.clone(), Channels { mailer: Some(mailer), slack: None })
 }
 
 fn limits() -> ClaimLimits {

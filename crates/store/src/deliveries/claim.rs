@@ -23,12 +23,13 @@ statements! {
     // What a slot brings, reminders, escalations and nudges, waits until no schedule due before or with it is unplanned, so that
     // digests are whole. Only what was asked for by hand does not.
     UNPLANNED = "SELECT MIN(due_at) AS due_at FROM schedules WHERE due_at IS NOT NULL";
+    // In one order whoever asks: what is due together goes out by recipient, also after a restart in the middle of it.
     CANDIDATES = "SELECT DISTINCT workspace_id, channel, recipient FROM (
                       SELECT workspace_id, channel, recipient FROM deliveries
                       WHERE status = 'pending' AND send_after <= $1
                         AND (lease_until IS NULL OR lease_until < $1 OR lease_until > $5)
                         AND (kind = 'manual' OR due_at < $2) AND channel {in:$3}
-                      ORDER BY send_after LIMIT $4) AS due";
+                      ORDER BY send_after, recipient, channel LIMIT $4) AS due";
     TAKE_TURN = "SELECT value FROM {each:$1} WHERE {try lock:value}";
     DUE = concat!("SELECT ", delivery_columns!(), ", lease_until FROM deliveries
                    WHERE status = 'pending' AND recipient {in:$3} AND send_after <= $1
@@ -86,7 +87,8 @@ pub struct Claim {
 type Group = (WorkspaceId, Channel, String, Option<String>);
 
 impl Store {
-    /// Claims the dispatchable deliveries of some recipients. What a dead worker held comes back here when its lease
+    /// Claims the dispatchable deliveries of some recipients: who has waited longest comes first, and of those who wait equally
+    /// long the recipient's name decides. What a dead worker held comes back here when its lease
     /// has ended, marked as ambiguous if a message id was minted.
     pub async fn claim(&self, now: DateTime<Utc>, limits: &ClaimLimits) -> Result<Vec<Claim>, StoreError> {
         // Looked up before anything is locked: a schedule that is planned meanwhile only makes more dispatchable.
@@ -210,6 +212,10 @@ impl Store {
             }
         }
         claims.retain(|claim| !claim.deliveries.is_empty());
+        claims.sort_by_cached_key(|claim| {
+            let since = claim.deliveries.iter().map(|delivery| delivery.send_after).min();
+            (since, claim.recipient.to_string(), claim.channel)
+        });
         Ok(claims)
     }
 }
