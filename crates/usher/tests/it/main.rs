@@ -16,3 +16,4 @@ mod shutdown;
 mod simulate;
 mod split;
 mod upstream;
+mod wake_up;
