@@ -1,5 +1,8 @@
 //! Composition: which parts a role has, how they wake each other, and in which order they end.
 
+#[cfg(test)]
+mod idle;
+
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
@@ -13,7 +16,7 @@ use usher_ingest::{
     intake::Intake,
     relay::Relay,
 };
-use usher_scheduler::Scheduler;
+use usher_scheduler::{Clock, Scheduler};
 use usher_store::{Bootstrapped, Store};
 
 use crate::{
@@ -64,6 +67,19 @@ impl Roles {
 
 /// Runs the roles until the process is told to end.
 pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -> anyhow::Result<()> {
+    let shutdown = CancellationToken::new();
+    tokio::spawn(signals(shutdown.clone()));
+    run_until(shutdown, Arc::new(store::now), config, roles, secret).await
+}
+
+/// Runs the roles by a clock until the shutdown.
+async fn run_until(
+    shutdown: CancellationToken,
+    clock: Clock,
+    config: &Config,
+    roles: Roles,
+    secret: Option<String>,
+) -> anyhow::Result<()> {
     let url = config.store.url.expose_secret();
     if roles != Roles::All {
         refuse_alone(config, roles)?;
@@ -71,9 +87,6 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
     data_folder(&config.data_dir)?;
     let _lock = embedded::lock(url)?;
     let (listener, address) = listen(config, roles).await?;
-    let shutdown = CancellationToken::new();
-    tokio::spawn(signals(shutdown.clone()));
-
     let (templates, channels) = (messages::templates(config)?, messages::channels(config)?);
     let given = secret.is_some();
     let opened = tokio::select! {
@@ -94,7 +107,6 @@ pub(crate) async fn run(config: &Config, roles: Roles, secret: Option<String>) -
         }
     }
     let bus = nats::bus(config).await?;
-    let clock: usher_scheduler::Clock = Arc::new(store::now);
     // What publishes and hints goes on until everybody who writes has ended.
     let quiet = CancellationToken::new();
     let (events, wake) = waker(&bus, &quiet);
