@@ -23,7 +23,7 @@ pub use calendar::{
     exists, instant, is_working_day, local, local_date, roll_back, roll_forward, sendable_at, start_of_day,
     whole_days_between,
 };
-pub use escalation::{is_sign_of_life, steps_due};
+pub use escalation::{Escalation, Taken, Told, escalate, is_sign_of_life, steps_due};
 pub use outlook::{Outlook, Prospect, coming, outlook, upcoming_step};
 pub use plan::{DueNow, GRACE, Gap, Step, gap, spread, stable_hash, step};
 pub use policy::{
