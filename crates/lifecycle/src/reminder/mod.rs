@@ -4,6 +4,7 @@ pub mod audience;
 pub mod cadence;
 pub mod calendar;
 pub mod escalation;
+pub mod foresight;
 pub mod outlook;
 pub mod plan;
 pub mod policy;
@@ -24,7 +25,8 @@ pub use calendar::{
     whole_days_between,
 };
 pub use escalation::{Escalation, Taken, Told, escalate, is_sign_of_life, steps_due};
-pub use outlook::{Outlook, Prospect, coming, outlook, upcoming_step};
+pub use foresight::{Foreseen, Foresight, Row, foresee};
+pub use outlook::{Escalates, Outlook, Prospect, outlook};
 pub use plan::{DueNow, GRACE, Gap, Step, gap, spread, stable_hash, step};
 pub use policy::{
     Ambiguous, CatchUp, EscalateTo, EscalationStep, Policy, RequireReason, Rules, UnknownZone, Zone, zone,

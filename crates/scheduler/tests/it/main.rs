@@ -7,6 +7,7 @@ mod due;
 mod email;
 mod email_security;
 mod escalation;
+mod foresight;
 mod message;
 mod nudge_changes;
 mod nudges;

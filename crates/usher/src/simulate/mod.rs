@@ -1,7 +1,7 @@
 //! `usher simulate`: what would be sent, to whom and when, if nothing changed from here on.
 //!
-//! Law: nothing is written and nothing is sent. Slots, audience, spreading and the hours of people and workspaces come
-//! from the functions that plan and send; this file only walks along the days.
+//! Law: nothing is written and nothing is sent. What comes is what `lifecycle` foresees, by the functions that plan and
+//! send; here it is only summed up and shown.
 
 mod forecast;
 mod load;

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use usher_lifecycle::{
     CustomerId, State,
-    reminder::{CatchUp, Channel, Rules, zone},
+    reminder::{CatchUp, Channel, EscalateTo, EscalationStep, Rules, zone},
 };
 
 use super::{
@@ -18,7 +18,21 @@ fn at(text: &str) -> DateTime<Utc> {
 }
 
 fn simulated(onboardings: usize, days: i64) -> Forecast {
-    let mut rules = Rules::default();
+    under(Rules::default(), onboardings, days)
+}
+
+/// The second of two steps stops the reminders.
+fn escalated(onboardings: usize, days: i64) -> Forecast {
+    let step = |after_reminders, to, set_state| EscalationStep { after_reminders, to, set_state };
+    let escalation = vec![
+        step(2, EscalateTo::ProductOps, Some(State::AtRisk)),
+        step(4, EscalateTo::Fallback, Some(State::Paused)),
+    ];
+    let ops_email = Some("ops@example.com".to_owned());
+    under(Rules { escalation, ops_email, ..Rules::default() }, onboardings, days)
+}
+
+fn under(mut rules: Rules, onboardings: usize, days: i64) -> Forecast {
     rules.policy.time_zone = zone("Europe/Berlin").expect("a zone");
     rules.policy.spread_minutes = 20;
     rules.policy.holidays.insert("2026-12-25".parse().expect("a date"));
@@ -40,6 +54,42 @@ fn the_calendar_as_json() {
 #[test]
 fn the_picture() {
     insta::assert_snapshot!(picture::svg(&simulated(30, 14)));
+}
+
+#[test]
+fn escalations_are_counted_in_words_numbers_and_pictures() {
+    let forecast = escalated(30, 14);
+    insta::assert_snapshot!(report::lines(&forecast).join("\n"));
+    let json = report::json(&forecast);
+    let sum = |all: &serde_json::Value, key: &str| -> u64 {
+        all.as_array().expect("a list").iter().filter_map(|it| it[key].as_u64()).sum()
+    };
+    for key in ["reminders", "escalations"] {
+        assert!(json[key].as_u64() > Some(10), "{key}");
+        assert_eq!(json[key], sum(&json["people"], key), "{key}");
+        assert_eq!(json[key], sum(&json["calendar"], key), "{key}");
+    }
+    let days = json["calendar"].as_array().expect("a list");
+    for day in days {
+        assert_eq!(day["escalations"], sum(&day["sent"], "escalations"), "{day}");
+    }
+    let dots = picture::svg(&forecast).matches("<circle").count();
+    assert_eq!(dots, 1 + days.iter().filter(|day| day["escalations"] != 0).count(), "one is in the legend");
+    assert_eq!(picture::svg(&simulated(30, 14)).matches("<circle").count(), 0);
+}
+
+/// Reminded daily from the first day on: two go unheeded, the third slot escalates; the fifth is stopped.
+#[test]
+fn what_a_step_sets_has_its_effect_on_what_comes_later() {
+    let (plain, forecast) = (simulated(200, 60), escalated(200, 60));
+    let paused = forecast.set.get("paused").copied().unwrap_or_default();
+    assert!(paused > 50 && forecast.set.get("at_risk") > Some(&paused), "{:?}", forecast.set);
+    assert!(plain.set.is_empty() && plain.sent.iter().all(|it| it.escalations == 0));
+    let reminders = |it: &Forecast| it.sent.iter().map(|it| it.reminders - it.escalations).sum::<usize>();
+    assert!(reminders(&forecast) * 10 < reminders(&plain) * 9, "most are paused after four");
+    // Whoever is told at the workspace's address would be told of a pause, which stops that, too.
+    assert!(forecast.sent.iter().all(|it| it.name != "ops@example.com"));
+    assert!(forecast.unsent["paused"] > plain.unsent["paused"] + paused);
 }
 
 #[test]
