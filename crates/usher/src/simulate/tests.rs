@@ -2,8 +2,9 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use usher_lifecycle::{
-    CustomerId, State,
-    reminder::{CatchUp, Channel, EscalateTo, EscalationStep, Rules, zone},
+    CustomerId, Phase, State,
+    onboarding::Role,
+    reminder::{Ambiguous, CatchUp, Channel, EscalateTo, EscalationStep, Rules, policy::PhaseOwner, zone},
 };
 
 use super::{
@@ -191,7 +192,7 @@ fn a_policy_is_the_reminders_section_and_nothing_else() {
     let path = folder.path().join("policy.toml");
     let read = |text: &str| {
         std::fs::write(&path, text).expect("written");
-        policy(&path).map_err(|error| format!("{error:#}"))
+        policy(&path).map(|policy| policy.rules()).map_err(|error| format!("{error:#}"))
     };
     let text = "[reminders]\ntime_zone = \"Asia/Tokyo\"\nspread_minutes = 30\nnudge_customer = true\n";
     let rules = read(text).expect("a policy");
@@ -201,6 +202,70 @@ fn a_policy_is_the_reminders_section_and_nothing_else() {
     assert!(read("[reminders]\ntime_zone = \"Mars\"\n").expect_err("no zone").contains("Mars"));
     assert!(read("[log]\nfilter = \"info\"\n").expect_err("another section").contains("log"));
     assert!(read("time_zone = ").expect_err("no TOML").contains("not TOML"));
+}
+
+#[test]
+fn a_policy_has_escalation_owners_and_what_is_ambiguous_by_the_rules_of_the_api() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("policy.toml");
+    let read = |text: &str| {
+        std::fs::write(&path, format!("[reminders]\n{text}")).expect("written");
+        policy(&path).map(|policy| policy.rules()).map_err(|error| format!("{error:#}"))
+    };
+    let rules = read(
+        "spread_minutes = 5\nambiguous = \"hold\"\nphase_owners = { review = \"se\" }\n\
+         [[reminders.escalation]]\nafter_reminders = 3\nto = \"product_ops\"\n\
+         [[reminders.escalation]]\nafter_reminders = 5\nto = \"fallback\"\nset_state = \"at_risk\"\n",
+    );
+    let rules = rules.expect("a policy");
+    let step = |after_reminders, to, set_state| EscalationStep { after_reminders, to, set_state };
+    let wanted = [step(3, EscalateTo::ProductOps, None), step(5, EscalateTo::Fallback, Some(State::AtRisk))];
+    assert_eq!(rules.escalation, wanted);
+    assert_eq!((rules.owner(Phase::Review), rules.ambiguous), (Role::Se, Ambiguous::Hold));
+    assert_eq!(rules.policy.spread_minutes, 5);
+    for (text, fault) in [
+        ("ambiguous = \"drop\"", "ambiguous is \"drop\"; resend and hold are allowed"),
+        ("escalation = 3", "escalation is 3; an array is wanted"),
+        ("[[reminders.escalation]]\nto = \"csm\"", "escalation.0.after_reminders is missing"),
+        (
+            "[[reminders.escalation]]\nafter_reminders = 0\nto = \"csm\"",
+            "escalation.0.after_reminders is 0; 1 to 1000 are allowed",
+        ),
+        (
+            "[[reminders.escalation]]\nafter_reminders = 1\nto = \"boss\"",
+            "escalation.0.to is \"boss\"; csm, se, designer, product_ops and fallback are allowed",
+        ),
+        ("phase_owners = { review = \"boss\" }", "phase_owners.review is \"boss\"; csm, se, designer"),
+    ] {
+        let told = read(text).expect_err(text);
+        assert!(told.contains("policy.toml, [reminders]: ") && told.contains(fault), "{told}");
+    }
+}
+
+/// With the records of a store: what the file names stands in the place of the workspace's own, the rest stays.
+#[test]
+fn what_a_policy_does_not_name_is_the_workspace_s_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("policy.toml");
+    let step =
+        |after_reminders| EscalationStep { after_reminders, to: EscalateTo::Fallback, set_state: None };
+    let own = Rules {
+        escalation: vec![step(7)],
+        phase_owners: vec![PhaseOwner { phase: Phase::Review, role: Role::Se }],
+        ambiguous: Ambiguous::Hold,
+        ..Rules::default()
+    };
+    let over = |text: &str| {
+        std::fs::write(&path, format!("[reminders]\n{text}")).expect("written");
+        policy(&path).expect("a policy").over(&own)
+    };
+    let kept = over("spread_minutes = 9\n");
+    assert_eq!((&kept.escalation, kept.policy.spread_minutes), (&own.escalation, 9));
+    assert_eq!((kept.owner(Phase::Review), kept.ambiguous), (Role::Se, Ambiguous::Hold));
+    let changed = over("ambiguous = \"resend\"\nescalation = [{ after_reminders = 2, to = \"fallback\" }]\n");
+    assert_eq!((changed.escalation, changed.ambiguous), (vec![step(2)], Ambiguous::Resend));
+    assert_eq!(over("escalation = []\n").escalation, [], "named, and empty");
+    assert_eq!(over("phase_owners = { launch = \"designer\" }\n").owner(Phase::Review), Role::Se);
 }
 
 #[test]
