@@ -173,7 +173,7 @@ async fn real_counts_are_gone_on_with(mut rig: Rig) {
         .await;
     let before = ledger(&rig, onboarding).await;
     let (lines, all) = foreseen(&rig, onboarding).await;
-    assert_eq!(all.iter().filter_map(|it| it.state).next(), Some(State::Waiting), "at risk already");
+    assert_eq!(all.iter().find_map(|it| it.state), Some(State::Waiting), "at risk already");
     let mut ledger = played(&rig, onboarding).await;
     ledger.retain(|line| !before.contains(line));
     assert_eq!(lines, ledger);

@@ -8,11 +8,12 @@ use proptest::{prelude::*, sample};
 use super::{
     EVERY_DAY, at,
     audience::{BOTH, contact, ops, staffed},
-    office, slot, time,
+    date, office, slot, time,
 };
 use crate::{
     Onboarding, State,
     customer::CustomerStatus,
+    onboarding::Silent,
     person::{DaysOff, QuietHours, User},
     reminder::{
         CatchUp, Context, EscalateTo, EscalationStep, Foreseen, Kind, Planned, Policy, Reason, Rules, Slot,
@@ -72,7 +73,8 @@ fn steps_come_with_the_slots_after_and_a_pause_is_the_end() {
     let rules =
         berlin(&[after(2, EscalateTo::ProductOps, Some(State::AtRisk)), second, after(9, TO[0], None)]);
     let (it, people) = daily();
-    let all: Vec<Foreseen> = foresee(&context(&rules, &it, &people), at("2026-11-20 12:00")).collect();
+    let all = foresee(&context(&rules, &it, &people), at("2026-11-20 12:00"));
+    let all: Vec<Foreseen> = all.take(9).collect();
     let days = ["2026-11-23", "2026-11-24", "2026-11-25", "2026-11-26"];
     assert_eq!(all.len(), 4, "{all:?}");
     for (day, it) in days.iter().zip(&all) {
@@ -91,10 +93,30 @@ fn steps_come_with_the_slots_after_and_a_pause_is_the_end() {
 fn what_nobody_gets_goes_unheeded_by_nobody() {
     let rules = berlin(&[after(1, EscalateTo::Fallback, None)]);
     let (it, mut people) = daily();
-    people.iter_mut().for_each(|it| it.reach.mute_until = Some(at("2026-11-25 00:00")));
+    for it in &mut people {
+        it.reach.mute_until = Some(at("2026-11-25 00:00"));
+    }
     let all = foresee(&context(&rules, &it, &people), at("2026-11-20 12:00"));
     let steps: Vec<usize> = all.take(5).map(|it| it.steps.len()).collect();
     assert_eq!(steps, [0, 0, 0, 1, 0], "the first that is sent is that of the 25th");
+}
+
+/// The gap of a snooze is told when it ends; nobody waits now for what it swallows until then.
+#[test]
+fn slots_that_a_snooze_will_swallow_are_not_missed() {
+    let rules = berlin(&[]);
+    let (mut it, people) = daily();
+    (it.created_at, it.hidden.cadence_base) = (at("2026-11-10 12:00"), date("2026-11-10"));
+    let since = at("2026-11-17 12:00");
+    it.snoozed_until = Some(at("2026-11-22T23:00:00Z"));
+    it.reminders.silent = Some(Silent { reason: Reason::Snoozed, since });
+    let first = |now| foresee(&context(&rules, &it, &people), at(now)).next().expect("it goes on");
+    assert_eq!(first("2026-11-20 12:00").missed, []);
+    let overdue = first("2026-11-24 12:00").missed;
+    assert_eq!(
+        overdue.iter().map(|gap| gap.reason).collect::<Vec<_>>(),
+        [Reason::Snoozed, Reason::Superseded]
+    );
 }
 
 #[test]
