@@ -6,19 +6,20 @@ use usher_lifecycle::{
     Onboarding,
     customer::CustomerStatus,
     person::User,
-    reminder::{Channel, Configured, Context, Prospect, Reason, Recipient, outlook as decide},
+    reminder::{Channel, Configured, Context, Escalates, Prospect, Reason, Recipient, outlook as decide},
 };
 use usher_store::{Situation, Store, StoreError};
 
 /// What comes for an onboarding from `now` on, the first `count` of what falls due later than `after` (of all if that is
 /// none), who would be told and when, or why nothing will come:
 /// `{slots: [{slot, due_at, send_after}], missed: [{reason, first_slot, last_slot, slots}], recipients: [{channel,
-/// recipient, name, why, send_at, reason}], customer, reason, not_configured, unheeded}`. `send_after` is later than
+/// recipient, name, why, send_at, reason}], customer, escalates: [{after_reminders, to, set_state, recipients, reason}],
+/// reason, not_configured, unheeded}`. `send_after` is later than
 /// `due_at` for what is overdue; `missed` is what is overdue and will not be sent, with the reason. A recipient
 /// has either `send_at` (later still while quiet hours or a day off defer it) or a `reason` why they would get nothing
 /// (`muted`). `customer` is the customer's side in the same form; where nobody there would be told, it has the `reason`
-/// alone (`not_waiting`), and the rest is null. `unheeded` counts the reminders since the last sign of life. Steps of
-/// escalation are not foreseen.
+/// alone (`not_waiting`), and the rest is null. `escalates` has the steps of escalation that are taken with the next slot if
+/// nobody reacts, whom each tells, or the `reason` why nobody. `unheeded` counts the reminders since the last sign of life.
 ///
 /// # Errors
 /// When the store is away.
@@ -67,10 +68,22 @@ pub async fn outlook(
         "missed": missed,
         "recipients": recipients,
         "customer": outlook.customer.as_ref().map_or_else(|reason| nobody_there(*reason), |it| recipient(it, onboarding, &situation)),
+        "escalates": outlook.escalates.iter().map(|it| escalates(it, onboarding, &situation)).collect::<Vec<_>>(),
         "reason": reason,
         "not_configured": not_configured,
         "unheeded": onboarding.reminders.unheeded,
     }))
+}
+
+fn escalates(it: &Escalates, onboarding: &Onboarding, situation: &Situation) -> Value {
+    let told = it.to.iter().flatten().map(|it| recipient(it, onboarding, situation));
+    json!({
+        "after_reminders": it.step.after_reminders,
+        "to": it.step.to,
+        "set_state": it.step.set_state,
+        "recipients": told.collect::<Vec<_>>(),
+        "reason": it.to.as_ref().err(),
+    })
 }
 
 fn nobody_there(reason: Reason) -> Value {

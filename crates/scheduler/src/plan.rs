@@ -8,10 +8,11 @@ use usher_lifecycle::{
     customer::{Contact, CustomerStatus},
     person::User,
     reminder::{
-        Configured, DueNow, Kind, Reason, Rules, Target,
-        audience::{audience, escalation, nudge},
+        Configured, DueNow, EscalationStep, Kind, Reason, Rules, Taken, Target, Told,
+        audience::{audience, nudge},
+        escalate,
         plan::step,
-        spread, steps_due,
+        spread,
     },
 };
 use usher_store::{
@@ -186,40 +187,33 @@ fn escalated(
     now: DateTime<Utc>,
     write: &mut PlanWrite,
 ) {
-    // Steps that are due together and go to the same recipient are one row, since the ledger has one of a kind per slot and
-    // recipient. Each is told and has its effect on the state all the same.
-    let mut all: Vec<Delivery> = Vec::new();
-    for step in steps_due(around.rules, &onboarding.reminders) {
+    let found = escalate(around.rules, onboarding, &around.people, configured);
+    let detail = |step: EscalationStep| steps::detail(step, onboarding.reminders.unheeded);
+    let row = |told: Told| {
         let slot = planned.slot.date.to_string();
         let (due_at, send_after) = (planned.slot.due_at, planned.send_after);
-        let mut row = Delivery::pending(onboarding, Kind::Escalation, slot, due_at, send_after, now);
-        row.detail = Some(steps::detail(step, onboarding.reminders.unheeded));
-        let rows: Vec<_> = match escalation(around.rules, onboarding, &around.people, configured, step.to) {
-            Ok(targets) => {
-                let to = |target: Target| {
-                    let own = Delivery { id: usher_store::mint::reminder(now), ..row.clone() };
-                    spread_to(around.rules, own, target)
-                };
-                targets.into_iter().map(to).collect()
-            }
-            Err(reason) => vec![unaddressed(row, reason)],
-        };
-        let same = |one: &Delivery, other: &Delivery| {
-            (one.channel, &one.recipient) == (other.channel, &other.recipient)
-        };
-        if let Some(first) = rows.first() {
-            let id = all.iter().find(|row| same(row, first)).unwrap_or(first).id;
-            let delivery = Delivery { id, ..first.clone() };
-            write.escalated.push(Escalated { delivery, set_state: step.set_state });
+        let row = Delivery::pending(onboarding, Kind::Escalation, slot, due_at, send_after, now);
+        let mut row = Delivery { detail: Some(detail(told.step)), ..row };
+        for step in told.also {
+            steps::join(&mut row, &detail(step));
         }
-        for row in rows {
-            steps::add(&mut all, row);
+        match told.to {
+            Ok(target) => spread_to(around.rules, row, target),
+            Err(reason) => unaddressed(row, reason),
         }
-        if let Some(advance) = write.schedules.last_mut() {
-            advance.escalated = Some(step.after_reminders);
+    };
+    let reached = found.reached();
+    let rows: Vec<Delivery> = found.rows.into_iter().map(row).collect();
+    for Taken { step, row, .. } in found.steps {
+        if let Some(row) = rows.get(row) {
+            let delivery = Delivery { detail: Some(detail(step)), ..row.clone() };
+            write.escalated.push(Escalated { delivery, step });
         }
     }
-    write.deliveries.extend(all);
+    if let Some(advance) = write.schedules.last_mut() {
+        advance.escalated = reached;
+    }
+    write.deliveries.extend(rows);
 }
 
 /// "Remind now": no rhythm, no hours; the same audience, the same ledger, the same dispatch.

@@ -27,7 +27,14 @@ pub(crate) fn add(all: &mut Vec<Delivery>, row: Delivery) {
     if steps.iter().all(|step| told.contains(step)) {
         return;
     }
-    let (Some(Value::Object(detail)), Some(more)) = (&mut known.detail, &row.detail) else { return };
+    if let Some(more) = &row.detail {
+        join(known, more);
+    }
+}
+
+/// Notes that the delivery stands for one more step, which has that detail.
+pub(crate) fn join(row: &mut Delivery, more: &Value) {
+    let Some(Value::Object(detail)) = &mut row.detail else { return };
     if let Value::Array(also) = detail.entry("also").or_insert_with(|| json!([])) {
         also.push(json!({
             "after_reminders": more["after_reminders"],

@@ -7,11 +7,11 @@ use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use usher_lifecycle::{
-    CustomerId, Onboarding, OnboardingId, ReminderId, State, UserId, WorkspaceId,
+    CustomerId, Onboarding, OnboardingId, ReminderId, UserId, WorkspaceId,
     customer::{Contact, Customer},
     onboarding::Silent,
     person::User,
-    reminder::{Channel, Recipient, Slot, audience::nudged},
+    reminder::{Channel, EscalationStep, Recipient, Slot, audience::nudged},
     workspace::Workspace,
 };
 
@@ -126,8 +126,8 @@ pub struct Advance {
 pub struct Escalated {
     /// Its delivery, or the first of them; the event is told about it.
     pub delivery: Delivery,
-    /// The state that the onboarding gets, if any.
-    pub set_state: Option<State>,
+    /// The step, which may change the onboarding.
+    pub step: EscalationStep,
 }
 
 /// What planning writes.

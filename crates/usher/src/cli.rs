@@ -288,7 +288,8 @@ pub(crate) struct Simulate {
     /// How many days, 1 to 730
     #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u16).range(1..=730))]
     pub(crate) days: u16,
-    /// A TOML file with the section `[reminders]` of a configuration (default: the workspace's policy, or the defaults)
+    /// A TOML file with the section `[reminders]` of a configuration, and in it also `[[reminders.escalation]]`,
+    /// `[reminders.phase_owners]` and `ambiguous` (default: the workspace's policy, or the defaults)
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
     /// So many made-up onboardings, 15 to a person

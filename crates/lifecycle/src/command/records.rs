@@ -15,7 +15,7 @@ use crate::{
     person::{DaysOff, QuietHours, Reach},
     phase::Phase,
     refusal::{Code, Refusal},
-    reminder::{Ambiguous, CatchUp, Channel, EscalationStep, RequireReason, Zone},
+    reminder::{Ambiguous, CatchUp, Channel, EscalationStep, RequireReason, Rules, Zone, policy::PhaseOwner},
 };
 
 /// The body of "create a customer".
@@ -222,6 +222,34 @@ pub struct WorkspacePatch {
     pub ops_slack_channel: Option<Option<String>>,
     /// What to do with a message of which nobody knows whether it arrived.
     pub ambiguous: Option<Ambiguous>,
+}
+
+impl WorkspacePatch {
+    /// Puts what is given in the place of what stands; the policy aside, whose members must fit together.
+    pub fn merge(&self, rules: &mut Rules) {
+        for (phase, role) in &self.phase_owners {
+            rules.phase_owners.retain(|own| own.phase != *phase);
+            rules.phase_owners.extend(role.map(|role| PhaseOwner { phase: *phase, role }));
+        }
+        if let Some(steps) = &self.escalation {
+            rules.escalation.clone_from(steps);
+        }
+        if let Some(rule) = self.require_reason {
+            rules.require_reason = rule;
+        }
+        if let Some(on) = self.nudge_customer {
+            rules.nudge_customer = on;
+        }
+        if let Some(email) = &self.ops_email {
+            rules.ops_email.clone_from(email);
+        }
+        if let Some(channel) = &self.ops_slack_channel {
+            rules.ops_slack_channel.clone_from(channel);
+        }
+        if let Some(ambiguous) = self.ambiguous {
+            rules.ambiguous = ambiguous;
+        }
+    }
 }
 
 /// The fields of [`Policy`](crate::reminder::Policy), none = not given.

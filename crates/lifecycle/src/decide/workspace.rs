@@ -10,7 +10,7 @@ use crate::{
     command::{PolicyPatch, WorkspacePatch},
     event::{Event, EventKind},
     refusal::{Code, Refusal},
-    reminder::{Policy, policy::PhaseOwner},
+    reminder::Policy,
     wire,
     workspace::Workspace,
 };
@@ -21,7 +21,10 @@ pub(super) fn change(
     now: DateTime<Utc>,
 ) -> Result<Decision, Refusal> {
     let mut after = before.clone();
-    apply(&mut after, patch);
+    if let Some(name) = &patch.name {
+        after.name.clone_from(name);
+    }
+    patch.merge(&mut after.rules);
     policy(&mut after.rules.policy, &patch.policy)?;
     let object = |it: &Workspace| wire::value(&wire::WorkspaceObject::from(it));
     let changed = changed_fields(&object(&before), &object(&after));
@@ -32,35 +35,6 @@ pub(super) fn change(
     after.updated_at = moment(before.updated_at, now);
     let event = Event { kind: EventKind::WorkspaceUpdated, previous: Some(changed), extra: Map::new() };
     Ok(Decision::plain(Record::Workspace(after), vec![event]))
-}
-
-fn apply(workspace: &mut Workspace, patch: &WorkspacePatch) {
-    if let Some(name) = &patch.name {
-        workspace.name.clone_from(name);
-    }
-    let rules = &mut workspace.rules;
-    for (phase, role) in &patch.phase_owners {
-        rules.phase_owners.retain(|own| own.phase != *phase);
-        rules.phase_owners.extend(role.map(|role| PhaseOwner { phase: *phase, role }));
-    }
-    if let Some(steps) = &patch.escalation {
-        rules.escalation.clone_from(steps);
-    }
-    if let Some(rule) = patch.require_reason {
-        rules.require_reason = rule;
-    }
-    if let Some(on) = patch.nudge_customer {
-        rules.nudge_customer = on;
-    }
-    if let Some(email) = &patch.ops_email {
-        rules.ops_email.clone_from(email);
-    }
-    if let Some(channel) = &patch.ops_slack_channel {
-        rules.ops_slack_channel.clone_from(channel);
-    }
-    if let Some(ambiguous) = patch.ambiguous {
-        rules.ambiguous = ambiguous;
-    }
 }
 
 fn policy(policy: &mut Policy, patch: &PolicyPatch) -> Result<(), Refusal> {

@@ -4,6 +4,7 @@ pub mod audience;
 pub mod cadence;
 pub mod calendar;
 pub mod escalation;
+pub mod foresight;
 pub mod outlook;
 pub mod plan;
 pub mod policy;
@@ -23,8 +24,9 @@ pub use calendar::{
     exists, instant, is_working_day, local, local_date, roll_back, roll_forward, sendable_at, start_of_day,
     whole_days_between,
 };
-pub use escalation::{TakenStep, is_sign_of_life, steps_due, steps_now};
-pub use outlook::{Outlook, Prospect, coming, outlook, upcoming_step};
+pub use escalation::{Escalation, Taken, TakenStep, Told, escalate, is_sign_of_life, steps_due, steps_now};
+pub use foresight::{Foreseen, Foresight, Row, foresee};
+pub use outlook::{Escalates, Outlook, Prospect, outlook};
 pub use plan::{DueNow, GRACE, Gap, Step, gap, spread, stable_hash, step};
 pub use policy::{
     Ambiguous, CatchUp, EscalateTo, EscalationStep, Policy, RequireReason, Rules, UnknownZone, Zone, zone,

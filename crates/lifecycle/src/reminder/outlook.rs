@@ -6,9 +6,10 @@ use chrono::{DateTime, Utc};
 
 use super::{
     audience::{Target, audience, customer, switched_on},
-    cadence::{Slot, next_reminder, slots},
+    cadence::{Slot, next_reminder, slots, wanted},
+    escalation::escalate,
     plan::{DueNow, Gap, Step, spread, step},
-    policy::Rules,
+    policy::{EscalationStep, Rules},
     reason::{Kind, Reason},
     recheck::{Context, Planned, Verdict, recheck},
     recipient::Channel,
@@ -19,7 +20,8 @@ use crate::{customer::CustomerStatus, onboarding::Onboarding};
 /// What comes next for an onboarding, as things stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outlook {
-    /// The next reminders: first the one that plan makes of what is overdue, if any; empty when none will come.
+    /// The next reminders: first the one that plan makes of what is overdue, if any; empty when none will come. Where a
+    /// step of escalation pauses the onboarding with the first, it is the last.
     pub coming: Vec<DueNow>,
     /// What is overdue and will not be sent.
     pub missed: Vec<Gap>,
@@ -29,6 +31,8 @@ pub struct Outlook {
     pub recipients: Result<Vec<Prospect>, Reason>,
     /// Who would be told at the customer's, or why nobody: there, too, of the first of them.
     pub customer: Result<Prospect, Reason>,
+    /// The steps of escalation that are taken with the next slot that is planned, mildest first.
+    pub escalates: Vec<Escalates>,
     /// The channels that are switched on and that this installation does not have: nothing is planned for them.
     pub not_configured: Vec<Channel>,
 }
@@ -43,6 +47,15 @@ pub struct Prospect {
     pub sends: Result<DateTime<Utc>, Reason>,
 }
 
+/// A step of escalation that will be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Escalates {
+    /// The step.
+    pub step: EscalationStep,
+    /// Whom it tells, or why nobody.
+    pub to: Result<Vec<Prospect>, Reason>,
+}
+
 /// What comes from `now` on: the first `count` of what falls due later than `after`, of all that comes if that is none.
 /// The recipients are those of the very first, as they are now.
 pub fn outlook(
@@ -55,60 +68,82 @@ pub fn outlook(
     let missing = |channel: &Channel| switched_on(onboarding, None, *channel) && !configured.has(*channel);
     let not_configured = Channel::ALL.into_iter().filter(missing).collect();
     let (status, deleted) = (context.customer_status, context.customer_deleted);
-    let step = upcoming_step(rules, onboarding, status, deleted, now);
+    let mut step = planned(rules, onboarding, status, deleted, now);
+    let due = step.due.or(step.next.map(on_time));
+    let escalation = due.map(|_| escalate(rules, onboarding, people, configured)).unwrap_or_default();
+    let left = escalation.leave(context, onboarding.clone(), due.map_or(now, |due| due.slot.due_at.max(now)));
+    let context = &Context { onboarding: &left, ..*context };
+    let last = due.filter(|_| wanted(&left, status, deleted).is_err());
+    if last.is_none() {
+        give_way(&mut step);
+    }
     let first = coming(rules, onboarding, &step, None).next();
     let silence = match (first, next_reminder(rules, onboarding, status, deleted, now)) {
         (None, Err(silence)) => Some(silence.reason()),
         (Some(_), _) | (None, Ok(_)) => None,
     };
-    let coming = coming(rules, onboarding, &step, after).take(count).collect();
-    let told = |kind| {
-        move |target| match first {
-            Some(first) => Ok(Prospect { sends: sends(context, kind, &target, first, now), target }),
+    let coming = coming(rules, onboarding, &step, after);
+    let comes = |it: &DueNow| last.is_none_or(|last| it.slot <= last.slot);
+    let coming = coming.take_while(comes).take(count).collect();
+    let told = |kind, due: Option<DueNow>| {
+        move |target| match due {
+            Some(due) => Ok(Prospect { sends: sends(context, kind, &target, due, now), target }),
             None => Err(silence.unwrap_or(Reason::NoneLeft)),
         }
     };
     let recipients = audience(rules, onboarding, people, configured, None);
-    let recipients = recipients.and_then(|found| found.into_iter().map(told(Kind::Cadence)).collect());
+    let recipients = recipients.and_then(|found| found.into_iter().map(told(Kind::Cadence, first)).collect());
     let customer = customer(rules, onboarding, context.primary_contact, configured);
-    let customer = customer.and_then(told(Kind::Customer));
-    Outlook { coming, missed: step.gaps, silence, recipients, customer, not_configured }
+    let customer = customer.and_then(told(Kind::Customer, first));
+    let escalates = escalation.steps.into_iter().map(|taken| Escalates {
+        step: taken.step,
+        to: taken.to.and_then(|found| found.into_iter().map(told(Kind::Escalation, due)).collect()),
+    });
+    let escalates = escalates.collect();
+    Outlook { coming, missed: step.gaps, silence, recipients, customer, escalates, not_configured }
 }
 
-/// What plan makes of the onboarding's schedule at `now`, whether or not anything is due. What is late and has to wait
-/// until the next slot is due gives way to it there, as in the ledger.
-pub fn upcoming_step(
+/// What plan makes of the onboarding's schedule at `now`, whether or not anything is due.
+fn planned(
     rules: &Rules,
     onboarding: &Onboarding,
     customer: CustomerStatus,
     customer_deleted: bool,
     now: DateTime<Utc>,
 ) -> Step {
-    let Some(pending) = pending(&rules.policy, onboarding) else {
-        let next = next_reminder(rules, onboarding, customer, customer_deleted, now).ok();
-        return Step { due: None, gaps: Vec::new(), next, silent: onboarding.reminders.silent };
-    };
-    let mut step = step(rules, onboarding, customer, customer_deleted, pending, now);
-    let next = step.next;
-    if let Some(late) = step.due.take_if(|due| next.is_some_and(|next| due.send_after >= next.due_at)) {
-        let (reason, date) = (Reason::Superseded, late.slot.date);
-        match step.gaps.last_mut().filter(|gap| gap.reason == reason) {
-            Some(gap) => (gap.last, gap.count) = (date, gap.count.saturating_add(1)),
-            None => step.gaps.push(Gap { reason, first: date, last: date, count: 1 }),
-        }
+    if let Some(pending) = pending(&rules.policy, onboarding) {
+        return step(rules, onboarding, customer, customer_deleted, pending, now);
     }
-    step
+    let next = next_reminder(rules, onboarding, customer, customer_deleted, now).ok();
+    Step { due: None, gaps: Vec::new(), next, silent: onboarding.reminders.silent }
+}
+
+/// What is late and has to wait until the next slot is due gives way to it there, as in the ledger; whether it was such.
+pub(super) fn give_way(step: &mut Step) -> bool {
+    let next = step.next;
+    let Some(late) = step.due.take_if(|due| next.is_some_and(|next| due.send_after >= next.due_at)) else {
+        return false;
+    };
+    let (reason, date) = (Reason::Superseded, late.slot.date);
+    match step.gaps.last_mut().filter(|gap| gap.reason == reason) {
+        Some(gap) => (gap.last, gap.count) = (date, gap.count.saturating_add(1)),
+        None => step.gaps.push(Gap { reason, first: date, last: date, count: 1 }),
+    }
+    true
+}
+
+const fn on_time(slot: Slot) -> DueNow {
+    DueNow { slot, send_after: slot.due_at }
 }
 
 /// The reminders from that step on, in order: the one that is due, then a slot after the other. Those that fall due up
 /// to `after` are left out.
-pub fn coming<'a>(
+fn coming<'a>(
     rules: &'a Rules,
     onboarding: &Onboarding,
     step: &Step,
     after: Option<DateTime<Utc>>,
 ) -> impl Iterator<Item = DueNow> + use<'a> {
-    let on_time = |slot: Slot| DueNow { slot, send_after: slot.due_at };
     let (base, days) = (onboarding.hidden.cadence_base, onboarding.reminder_frequency_days);
     let next = step.next;
     let later = next.into_iter().flat_map(move |next| {

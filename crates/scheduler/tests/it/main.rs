@@ -9,6 +9,7 @@ mod email_security;
 mod escalation;
 mod escalation_changes;
 mod escalation_later;
+mod foresight;
 mod message;
 mod nudge_changes;
 mod nudges;

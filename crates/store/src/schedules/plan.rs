@@ -13,7 +13,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use usher_lifecycle::{
     Command, OnboardingId,
-    command::OnboardingPatch,
     event::{Actor, Event, EventKind},
     reminder::{Kind, Slot},
 };
@@ -342,14 +341,10 @@ fn escalation_event(delivery: &Delivery, ordinal: usize, now: DateTime<Utc>) -> 
 /// What steps of escalation make of the state, by the write path of all changes and in the same transaction.
 async fn set_states(tx: &mut Tx, taken: &[Escalated], now: DateTime<Utc>) -> Result<(), StoreError> {
     let request = |it: &Escalated| {
-        let reminders =
-            it.delivery.detail.as_ref().map_or(0, |step| step["after_reminders"].as_i64().unwrap_or(0));
-        let reason = Some(format!("{reminders} reminders went unheeded"));
-        let patch = OnboardingPatch { state: Some(it.set_state?), reason, ..OnboardingPatch::default() };
         let request = Request {
             workspace_id: it.delivery.workspace_id,
             livemode: it.delivery.livemode,
-            command: Command::ChangeOnboarding(patch),
+            command: Command::ChangeOnboarding(it.step.change()?),
             target: Some(Ref::Id(it.delivery.onboarding_id.to_text())),
             actor: Actor::system(),
             dedupe: Dedupe::None,

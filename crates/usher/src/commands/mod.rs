@@ -28,6 +28,7 @@ use crate::{
 fn configuration(cli: &Cli) -> anyhow::Result<Config> {
     let sources = Sources {
         file: cli.config.clone(),
+        elsewhere: Vec::new(),
         env: std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect(),

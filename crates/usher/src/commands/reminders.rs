@@ -109,17 +109,7 @@ fn for_people(answer: &Value) -> anyhow::Result<()> {
     }
     let customer = Some(&upcoming["customer"]).filter(|it| it["recipient"].is_string());
     for one in upcoming["recipients"].as_array().into_iter().flatten().chain(customer) {
-        let (channel, why) = (words(&one["channel"]), words(&one["why"]));
-        let to = match one["name"].as_str() {
-            Some(name) => format!("{} ({})", name.replace(char::is_control, " "), words(&one["recipient"])),
-            None => words(&one["recipient"]).to_owned(),
-        };
-        let when = match (one["send_at"].as_str(), one["reason"].as_str()) {
-            (Some(at), _) => format!(", at {at}"),
-            (None, Some(reason)) => format!(", not sent: {reason}"),
-            (None, None) => String::new(),
-        };
-        output::line(&format!("to        {to} by {channel}, as {why}{when}"))?;
+        output::line(&addressee(one))?;
     }
     if upcoming["recipients"].as_array().is_none_or(Vec::is_empty) {
         output::line(&format!("to        nobody: {}", words(&upcoming["reason"])))?;
@@ -131,6 +121,19 @@ fn for_people(answer: &Value) -> anyhow::Result<()> {
         && !usual.contains(&reason)
     {
         output::line(&format!("          nobody at the customer: {reason}"))?;
+    }
+    for step in upcoming["escalates"].as_array().into_iter().flatten() {
+        let state = step["set_state"].as_str().map(|state| format!(", sets {state}")).unwrap_or_default();
+        let nobody = step["reason"].as_str().map(|reason| format!(", tells nobody: {reason}"));
+        output::line(&format!(
+            "escalates after {} unheeded: {}{state}{}",
+            step["after_reminders"],
+            words(&step["to"]),
+            nobody.unwrap_or_default()
+        ))?;
+        for one in step["recipients"].as_array().into_iter().flatten() {
+            output::line(&addressee(one))?;
+        }
     }
     for channel in upcoming["not_configured"].as_array().into_iter().flatten() {
         output::line(&format!(
@@ -160,6 +163,21 @@ fn for_people(answer: &Value) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Somebody who would be told, when, or why not.
+fn addressee(one: &Value) -> String {
+    let (channel, why) = (words(&one["channel"]), words(&one["why"]));
+    let to = match one["name"].as_str() {
+        Some(name) => format!("{} ({})", name.replace(char::is_control, " "), words(&one["recipient"])),
+        None => words(&one["recipient"]).to_owned(),
+    };
+    let when = match (one["send_at"].as_str(), one["reason"].as_str()) {
+        (Some(at), _) => format!(", at {at}"),
+        (None, Some(reason)) => format!(", not sent: {reason}"),
+        (None, None) => String::new(),
+    };
+    format!("to        {to} by {channel}, as {why}{when}")
 }
 
 fn ledger_line(row: &Value) -> String {

@@ -64,7 +64,8 @@ async fn statements_a_minute(roles: Roles, settings: &[(&str, &str)], minutes: u
     let flags =
         [&[("http.listen", "127.0.0.1:0"), ("http.scheduler_listen", "127.0.0.1:0")], settings].concat();
     let flags = flags.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-    let sources = Sources { file: None, env: Vec::new(), flags, cwd: dir.path().to_owned() };
+    let sources =
+        Sources { file: None, elsewhere: Vec::new(), env: Vec::new(), flags, cwd: dir.path().to_owned() };
     let config = load(&sources, |_| true).expect("a configuration");
     let address = config.data_dir.join(roles.address_file());
 

@@ -22,6 +22,8 @@ use super::{
 pub(crate) struct Sources {
     /// `--config FILE`, which must exist; None: `usher.toml` in `cwd`, if there is one.
     pub(crate) file: Option<PathBuf>,
+    /// Dotted keys of the file that the caller reads by itself.
+    pub(crate) elsewhere: Vec<String>,
     /// The whole environment; what is not ours is skipped.
     pub(crate) env: Vec<(String, String)>,
     /// Dotted key and value, e.g. `("http.listen", "127.0.0.1:0")`.
@@ -32,7 +34,8 @@ pub(crate) struct Sources {
 
 /// The configuration in force, or everything that is wrong with it. `zone_ok` knows the names of time zones.
 pub(crate) fn load(sources: &Sources, zone_ok: fn(&str) -> bool) -> Result<Config, Faults> {
-    let mut loader = Loader { cwd: &sources.cwd, zone_ok, settings: BTreeMap::new(), faults: Vec::new() };
+    let (settings, faults) = (BTreeMap::new(), Vec::new());
+    let mut loader = Loader { cwd: &sources.cwd, elsewhere: &sources.elsewhere, zone_ok, settings, faults };
     loader.document(DEFAULT_FILE, |_| Source::Default);
     loader.file(sources.file.as_deref());
     loader.env(&sources.env);
@@ -50,6 +53,7 @@ struct Setting {
 
 struct Loader<'a> {
     cwd: &'a Path,
+    elsewhere: &'a [String],
     zone_ok: fn(&str) -> bool,
     /// Only valid values, by key.
     settings: BTreeMap<&'static str, Setting>,
@@ -110,6 +114,7 @@ impl Loader<'_> {
                 _ => entries.push((name.get_ref().to_string(), name, value)),
             }
         }
+        entries.retain(|(name, ..)| !self.elsewhere.contains(name));
         for (name, key, value) in entries {
             self.entry(&name, value, at(key.span()));
         }

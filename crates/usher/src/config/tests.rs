@@ -20,7 +20,10 @@ impl Given {
     fn nothing() -> Self {
         let dir = tempfile::tempdir().expect("a directory for the test");
         let cwd = dir.path().to_owned();
-        Self { dir, sources: Sources { file: None, env: Vec::new(), flags: Vec::new(), cwd } }
+        Self {
+            dir,
+            sources: Sources { file: None, elsewhere: Vec::new(), env: Vec::new(), flags: Vec::new(), cwd },
+        }
     }
 
     fn file(self, text: &str) -> Self {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path};
 
 use anyhow::Context as _;
-use usher_lifecycle::{OnboardingId, reminder::Rules};
+use usher_lifecycle::{OnboardingId, command::WorkspacePatch, reminder::Rules};
 use usher_store::{ListFilter, Page};
 
 use super::forecast::World;
@@ -17,9 +17,45 @@ use crate::{
 /// Onboardings that are read at once.
 const PAGE: u32 = 100;
 
-/// Reads a policy: a TOML file with the section `[reminders]` of the configuration and no other; what it does not name
-/// has the default.
-pub(super) fn policy(path: &Path) -> anyhow::Result<Rules> {
+/// Keys of the file that the configuration does not have: they are lists and tables, which no variable could carry. They
+/// are read as the API reads a change of the workspace.
+const RULES: [&str; 3] = ["escalation", "phase_owners", "ambiguous"];
+
+/// A policy to be tried.
+#[derive(Debug, Default)]
+pub(super) struct Policy {
+    /// The section as the configuration has it; what the file does not name has the default.
+    section: Rules,
+    /// The other keys, as a change of the workspace.
+    change: WorkspacePatch,
+}
+
+impl Policy {
+    /// The rules of a new workspace with this policy.
+    pub(super) fn rules(&self) -> Rules {
+        let mut rules = self.section.clone();
+        self.change.merge(&mut rules);
+        rules
+    }
+
+    /// The rules of a workspace that takes it over. What the file does not name of [`RULES`] stays.
+    pub(super) fn over(&self, own: &Rules) -> Rules {
+        let given = self.section.clone();
+        let mut rules = Rules {
+            policy: given.policy,
+            nudge_customer: given.nudge_customer || own.nudge_customer,
+            ops_email: given.ops_email.or_else(|| own.ops_email.clone()),
+            ops_slack_channel: given.ops_slack_channel.or_else(|| own.ops_slack_channel.clone()),
+            ..own.clone()
+        };
+        self.change.merge(&mut rules);
+        rules
+    }
+}
+
+/// Reads a policy: a TOML file with the section `[reminders]` of the configuration and no other, and in it what else a
+/// workspace says of reminders.
+pub(super) fn policy(path: &Path) -> anyhow::Result<Policy> {
     let shown = path.display();
     let text = std::fs::read_to_string(path).with_context(|| format!("the policy {shown}"))?;
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
@@ -32,33 +68,35 @@ pub(super) fn policy(path: &Path) -> anyhow::Result<Rules> {
     }
     let sources = Sources {
         file: Some(path.to_owned()),
+        elsewhere: RULES.map(|key| format!("reminders.{key}")).into(),
         env: Vec::new(),
         flags: Vec::new(),
         cwd: std::env::current_dir().context("the working directory")?,
     };
     let config = load(&sources, |name| usher_lifecycle::reminder::zone(name).is_ok())
         .map_err(|faults| anyhow::anyhow!("the policy has faults:\n{faults}"))?;
-    store::rules(&config.reminders)
+    let mut body = serde_json::Map::new();
+    for key in RULES {
+        if let Some(value) = table.get("reminders").and_then(|section| section.get(key)) {
+            body.insert(key.to_owned(), serde_json::to_value(value)?);
+        }
+    }
+    let change = usher_ingest::body::patch_workspace(&body.into());
+    let change =
+        change.map_err(|fault| anyhow::anyhow!("the policy {shown}, [reminders]: {}", fault.message))?;
+    Ok(Policy { section: store::rules(&config.reminders)?, change })
 }
 
-/// The live records of a workspace; `rules` stand in the place of its policy.
+/// The live records of a workspace; `policy` stands in the place of its own.
 pub(super) async fn from_store(
     config: &Config,
     flags: &Simulate,
-    rules: Option<Rules>,
+    policy: Option<&Policy>,
 ) -> anyhow::Result<World> {
     let (store, workspace) = commands::workspace(config, &flags.scope.within).await?;
     let livemode = !flags.scope.test;
     let own = workspace.rules;
-    let asks = own.nudge_customer;
-    let rules = rules.map_or(own.clone(), |given| Rules {
-        policy: given.policy,
-        nudge_customer: given.nudge_customer || own.nudge_customer,
-        ops_email: given.ops_email.or(own.ops_email),
-        ops_slack_channel: given.ops_slack_channel.or(own.ops_slack_channel),
-        phase_owners: own.phase_owners,
-        ..given
-    });
+    let rules = policy.map_or_else(|| own.clone(), |policy| policy.over(&own));
     let mut world = World::default();
     let mut page = Page { limit: PAGE, cursor: None };
     let mut seen: BTreeSet<OnboardingId> = BTreeSet::new();
@@ -67,8 +105,8 @@ pub(super) async fn from_store(
         let ids: Vec<OnboardingId> =
             listed.data.iter().map(|it| it.id).filter(|id| seen.insert(*id)).collect();
         let situation = store.situation(&ids, &[]).await?;
-        // Which the store looks up by itself only where the workspace has customers told.
-        if rules.nudge_customer && !asks {
+        // The store by itself looks them up only for what is waiting now, where the workspace has customers told.
+        if rules.nudge_customer {
             world.contacts.extend(store.primary_contacts(situation.customers.keys()).await?);
         }
         world.customers.extend(situation.customers);

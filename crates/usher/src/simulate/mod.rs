@@ -1,7 +1,7 @@
 //! `usher simulate`: what would be sent, to whom and when, if nothing changed from here on.
 //!
-//! Law: nothing is written and nothing is sent. Slots, audience, spreading and the hours of people and workspaces come
-//! from the functions that plan and send; this file only walks along the days.
+//! Law: nothing is written and nothing is sent. What comes is what `lifecycle` foresees, by the functions that plan and
+//! send; here it is only summed up and shown.
 
 mod forecast;
 mod load;
@@ -22,17 +22,17 @@ use crate::{cli::Simulate, config::Config, messages, output, store};
 
 /// A mix of onboardings that never were: no store, no configuration.
 pub(crate) fn made_up(flags: &Simulate, json: bool) -> anyhow::Result<()> {
-    let rules = flags.policy.as_deref().map(policy).transpose()?.unwrap_or_default();
+    let policy = flags.policy.as_deref().map(policy).transpose()?.unwrap_or_default();
     let from = flags.after.unwrap_or_else(store::now);
-    let world = population::synthetic(rules, flags.onboardings, flags.seed, from);
+    let world = population::synthetic(policy.rules(), flags.onboardings, flags.seed, from);
     shown(&world, population::BOTH, flags, from, json)
 }
 
 /// The records of the store as they stand.
 pub(crate) async fn of_store(config: &Config, flags: &Simulate, json: bool) -> anyhow::Result<()> {
-    let rules = flags.policy.as_deref().map(policy).transpose()?;
+    let policy = flags.policy.as_deref().map(policy).transpose()?;
     let from = flags.after.unwrap_or_else(store::now);
-    let world = load::from_store(config, flags, rules).await?;
+    let world = load::from_store(config, flags, policy.as_ref()).await?;
     shown(&world, messages::configured(config), flags, from, json)
 }
 

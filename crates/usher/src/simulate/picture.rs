@@ -1,4 +1,5 @@
-//! The load over the days as a picture: a bar a day, email below, Slack on top, days without messages in grey.
+//! The load over the days as a picture: a bar a day, email below, Slack on top, days without messages in grey, a dot over
+//! those with escalations.
 
 use std::fmt::Write as _;
 
@@ -6,7 +7,7 @@ use chrono::{Datelike as _, Weekday};
 
 use super::{
     forecast::Forecast,
-    report::{Day, days, people},
+    report::{Day, days, escalations, people},
 };
 
 const WIDTH: f64 = 1_000.0;
@@ -45,6 +46,15 @@ pub(super) fn svg(forecast: &Forecast) -> String {
         put(format_args!(r#"<rect x="{x}" y="34" width="12" height="12" fill="{color}"/>"#));
         put(format_args!(r##"<text x="{}" y="44" fill="#1c2733">{name}</text>"##, x + 18.0));
     }
+    let escalated = escalations(forecast);
+    if escalated > 0 {
+        let x = LEFT + 160.0;
+        put(format_args!(r##"<circle cx="{}" cy="40" r="4" fill="#c03a2b"/>"##, x + 6.0));
+        put(format_args!(
+            r##"<text x="{}" y="44" fill="#1c2733">escalations: {escalated}</text>"##,
+            x + 18.0
+        ));
+    }
     for quarter in 0..=4_usize {
         let messages = most * quarter / 4;
         let y = floor - height(messages);
@@ -67,7 +77,19 @@ pub(super) fn svg(forecast: &Forecast) -> String {
         }
         let (email, slack) = (height(day.email), height(day.slack));
         let (left, wide) = (x + step * 0.1, step * 0.8);
-        put(format_args!("<g><title>{date}: {} by email, {} by Slack</title>", day.email, day.slack));
+        let dot = day.escalations > 0;
+        let of_them = if dot { format!(", escalations: {}", day.escalations) } else { String::new() };
+        put(format_args!(
+            "<g><title>{date}: {} by email, {} by Slack{of_them}</title>",
+            day.email, day.slack
+        ));
+        if dot {
+            put(format_args!(
+                r##"<circle cx="{:.1}" cy="{:.1}" r="4" fill="#c03a2b"/>"##,
+                x + step / 2.0,
+                floor - email - slack - 6.0
+            ));
+        }
         put(format_args!(
             r##"<rect x="{left:.1}" y="{:.1}" width="{wide:.1}" height="{email:.1}" fill="#2f6fb3"/>"##,
             floor - email
@@ -102,10 +124,11 @@ pub(super) fn html(forecast: &Forecast) -> String {
     for it in everybody.iter().take(PEOPLE) {
         let _ = writeln!(
             rows,
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{} on {}</td></tr>",
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{} on {}</td></tr>",
             escaped(&it.name),
             it.messages,
             it.reminders,
+            it.escalations,
             it.most,
             it.most_on
         );
@@ -120,7 +143,7 @@ pub(super) fn html(forecast: &Forecast) -> String {
          svg{{width:100%;height:auto}}table{{border-collapse:collapse;width:100%}}\
          th,td{{text-align:right;padding:.3rem .6rem;border-bottom:1px solid #dfe5ea}}\
          th:first-child,td:first-child{{text-align:left}}</style></head><body>\n{}\n<table><thead><tr><th>Person</th>\
-         <th>Messages</th><th>Reminders</th><th>Most in a day</th></tr></thead><tbody>\n{rows}</tbody></table>{more}\n</body></html>\n",
+         <th>Messages</th><th>Reminders</th><th>Escalations</th><th>Most in a day</th></tr></thead><tbody>\n{rows}</tbody></table>{more}\n</body></html>\n",
         svg(forecast)
     )
 }

@@ -1,6 +1,9 @@
 //! The forecast in words and as JSON.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+};
 
 use chrono::{Datelike as _, NaiveDate};
 use serde_json::{Value, json};
@@ -10,12 +13,13 @@ use super::forecast::{Forecast, Sent};
 /// Width of a day's bar, in characters.
 const BAR: usize = 40;
 
-/// A day: messages, reminders, people.
+/// A day: messages, reminders and how many of them are escalations, people.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Day {
     pub(super) email: usize,
     pub(super) slack: usize,
     pub(super) reminders: usize,
+    pub(super) escalations: usize,
     pub(super) people: BTreeSet<String>,
 }
 
@@ -40,6 +44,7 @@ pub(super) fn days(forecast: &Forecast) -> BTreeMap<NaiveDate, Day> {
             usher_lifecycle::reminder::Channel::Slack => day.slack += 1,
         }
         day.reminders += sent.reminders;
+        day.escalations += sent.escalations;
         day.people.insert(sent.recipient.clone());
     }
     days
@@ -52,33 +57,43 @@ pub(super) struct Person {
     pub(super) name: String,
     pub(super) messages: usize,
     pub(super) reminders: usize,
+    pub(super) escalations: usize,
     pub(super) most_on: NaiveDate,
     pub(super) most: usize,
 }
 
 /// Everybody, who gets most first.
 pub(super) fn people(forecast: &Forecast) -> Vec<Person> {
-    let mut all: BTreeMap<&str, (&Sent, BTreeMap<NaiveDate, usize>, usize)> = BTreeMap::new();
+    let mut all: BTreeMap<&str, Vec<&Sent>> = BTreeMap::new();
     for sent in &forecast.sent {
-        let (_, days, reminders) = all.entry(&sent.recipient).or_insert_with(|| (sent, BTreeMap::new(), 0));
-        *days.entry(sent.day).or_default() += 1;
-        *reminders += sent.reminders;
+        all.entry(&sent.recipient).or_default().push(sent);
     }
-    let share = |(first, days, reminders): (&Sent, BTreeMap<NaiveDate, usize>, usize)| {
+    let share = |all: Vec<&Sent>| {
+        let first = *all.first()?;
+        let mut days: BTreeMap<NaiveDate, usize> = BTreeMap::new();
+        for sent in &all {
+            *days.entry(sent.day).or_default() += 1;
+        }
         let (most_on, most) =
             days.iter().rev().max_by_key(|(_, count)| **count).map_or((first.day, 0), |(d, n)| (*d, *n));
-        Person {
+        Some(Person {
             recipient: first.recipient.clone(),
             name: first.name.clone(),
-            messages: days.values().sum(),
-            reminders,
+            messages: all.len(),
+            reminders: all.iter().map(|it| it.reminders).sum(),
+            escalations: all.iter().map(|it| it.escalations).sum(),
             most_on,
             most,
-        }
+        })
     };
-    let mut people: Vec<Person> = all.into_values().map(share).collect();
+    let mut people: Vec<Person> = all.into_values().filter_map(share).collect();
     people.sort_by(|one, other| other.messages.cmp(&one.messages).then_with(|| one.name.cmp(&other.name)));
     people
+}
+
+/// How many of all reminders are escalations.
+pub(super) fn escalations(forecast: &Forecast) -> usize {
+    forecast.sent.iter().map(|it| it.escalations).sum()
 }
 
 /// The forecast as one document.
@@ -90,11 +105,16 @@ pub(super) fn json(forecast: &Forecast) -> Value {
                 .sent
                 .iter()
                 .filter(|sent| sent.day == *date)
-                .map(|it| json!({"at": it.at, "channel": it.channel, "recipient": it.recipient, "name": it.name, "reminders": it.reminders}))
+                .map(|it| {
+                    json!({
+                        "at": it.at, "channel": it.channel, "recipient": it.recipient, "name": it.name,
+                        "reminders": it.reminders, "escalations": it.escalations,
+                    })
+                })
                 .collect();
             json!({
                 "date": date, "messages": day.messages(), "reminders": day.reminders,
-                "people": day.people.len(), "sent": to,
+                "escalations": day.escalations, "people": day.people.len(), "sent": to,
             })
         })
         .collect();
@@ -103,7 +123,7 @@ pub(super) fn json(forecast: &Forecast) -> Value {
         .map(|it| {
             json!({
                 "recipient": it.recipient, "name": it.name, "messages": it.messages, "reminders": it.reminders,
-                "most_in_a_day": it.most, "on": it.most_on,
+                "escalations": it.escalations, "most_in_a_day": it.most, "on": it.most_on,
             })
         })
         .collect();
@@ -114,53 +134,71 @@ pub(super) fn json(forecast: &Forecast) -> Value {
         "onboardings": forecast.onboardings,
         "messages": forecast.sent.len(),
         "reminders": forecast.sent.iter().map(|it| it.reminders).sum::<usize>(),
+        "escalations": escalations(forecast),
         "unsent": forecast.unsent,
+        "states_set": forecast.set,
         "people": people,
         "calendar": calendar,
     })
 }
 
-/// The forecast for people: a line a day, then a line a person.
+/// The forecast for people: a line a day, then a line a person. Escalations have a column where there are any.
 pub(super) fn lines(forecast: &Forecast) -> Vec<String> {
     let days = days(forecast);
     let most = days.values().map(Day::messages).max().unwrap_or(0).max(1);
     let reminders: usize = forecast.sent.iter().map(|it| it.reminders).sum();
+    let escalations = escalations(forecast);
+    let column = |text: &dyn Display| match escalations {
+        0 => String::new(),
+        _ => format!("  {text:>11}"),
+    };
+    let escalated = match escalations {
+        0 => String::new(),
+        count => format!(", {count} of them escalations"),
+    };
     let mut lines = vec![
         format!(
-            "{} to {}: {} onboardings, {} messages with {reminders} reminders",
+            "{} to {}: {} onboardings, {} messages with {reminders} reminders{escalated}",
             forecast.from,
             forecast.until,
             forecast.onboardings,
             forecast.sent.len()
         ),
         String::new(),
-        "DAY             MESSAGES  REMINDERS  PEOPLE".to_owned(),
+        format!("DAY             MESSAGES  REMINDERS{}  PEOPLE", column(&"ESCALATIONS")),
     ];
     for (date, day) in &days {
         let bar = "#".repeat((day.messages() * BAR).div_ceil(most));
         let line = format!(
-            "{date} {}  {:>8}  {:>9}  {:>6}  {bar}",
+            "{date} {}  {:>8}  {:>9}{}  {:>6}  {bar}",
             date.weekday(),
             day.messages(),
             day.reminders,
+            column(&day.escalations),
             day.people.len()
         );
         lines.push(line.trim_end().to_owned());
     }
     lines.extend([
         String::new(),
-        "PERSON                        MESSAGES  REMINDERS  MOST IN A DAY".to_owned(),
+        format!("PERSON                        MESSAGES  REMINDERS{}  MOST IN A DAY", column(&"ESCALATIONS")),
     ]);
     for it in people(forecast) {
         let name: String = it.name.chars().map(|c| if c.is_control() { ' ' } else { c }).take(28).collect();
         lines.push(format!(
-            "{name:<28}  {:>8}  {:>9}  {} on {}",
-            it.messages, it.reminders, it.most, it.most_on
+            "{name:<28}  {:>8}  {:>9}{}  {} on {}",
+            it.messages,
+            it.reminders,
+            column(&it.escalations),
+            it.most,
+            it.most_on
         ));
     }
-    if !forecast.unsent.is_empty() {
-        lines.extend([String::new(), "NOT SENT".to_owned()]);
-        lines.extend(forecast.unsent.iter().map(|(reason, count)| format!("{reason:<28}  {count:>8}")));
+    for (title, counts) in [("NOT SENT", &forecast.unsent), ("STATES SET", &forecast.set)] {
+        if !counts.is_empty() {
+            lines.extend([String::new(), title.to_owned()]);
+            lines.extend(counts.iter().map(|(name, count)| format!("{name:<28}  {count:>8}")));
+        }
     }
     lines
 }

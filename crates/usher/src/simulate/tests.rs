@@ -2,8 +2,9 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use usher_lifecycle::{
-    CustomerId, State,
-    reminder::{CatchUp, Channel, Rules, zone},
+    CustomerId, Phase, State,
+    onboarding::Role,
+    reminder::{Ambiguous, CatchUp, Channel, EscalateTo, EscalationStep, Rules, policy::PhaseOwner, zone},
 };
 
 use super::{
@@ -18,7 +19,21 @@ fn at(text: &str) -> DateTime<Utc> {
 }
 
 fn simulated(onboardings: usize, days: i64) -> Forecast {
-    let mut rules = Rules::default();
+    under(Rules::default(), onboardings, days)
+}
+
+/// The second of two steps stops the reminders.
+fn escalated(onboardings: usize, days: i64) -> Forecast {
+    let step = |after_reminders, to, set_state| EscalationStep { after_reminders, to, set_state };
+    let escalation = vec![
+        step(2, EscalateTo::ProductOps, Some(State::AtRisk)),
+        step(4, EscalateTo::Fallback, Some(State::Paused)),
+    ];
+    let ops_email = Some("ops@example.com".to_owned());
+    under(Rules { escalation, ops_email, ..Rules::default() }, onboardings, days)
+}
+
+fn under(mut rules: Rules, onboardings: usize, days: i64) -> Forecast {
     rules.policy.time_zone = zone("Europe/Berlin").expect("a zone");
     rules.policy.spread_minutes = 20;
     rules.policy.holidays.insert("2026-12-25".parse().expect("a date"));
@@ -40,6 +55,42 @@ fn the_calendar_as_json() {
 #[test]
 fn the_picture() {
     insta::assert_snapshot!(picture::svg(&simulated(30, 14)));
+}
+
+#[test]
+fn escalations_are_counted_in_words_numbers_and_pictures() {
+    let forecast = escalated(30, 14);
+    insta::assert_snapshot!(report::lines(&forecast).join("\n"));
+    let json = report::json(&forecast);
+    let sum = |all: &serde_json::Value, key: &str| -> u64 {
+        all.as_array().expect("a list").iter().filter_map(|it| it[key].as_u64()).sum()
+    };
+    for key in ["reminders", "escalations"] {
+        assert!(json[key].as_u64() > Some(10), "{key}");
+        assert_eq!(json[key], sum(&json["people"], key), "{key}");
+        assert_eq!(json[key], sum(&json["calendar"], key), "{key}");
+    }
+    let days = json["calendar"].as_array().expect("a list");
+    for day in days {
+        assert_eq!(day["escalations"], sum(&day["sent"], "escalations"), "{day}");
+    }
+    let dots = picture::svg(&forecast).matches("<circle").count();
+    assert_eq!(dots, 1 + days.iter().filter(|day| day["escalations"] != 0).count(), "one is in the legend");
+    assert_eq!(picture::svg(&simulated(30, 14)).matches("<circle").count(), 0);
+}
+
+/// Reminded daily from the first day on: two go unheeded, the third slot escalates; the fifth is stopped.
+#[test]
+fn what_a_step_sets_has_its_effect_on_what_comes_later() {
+    let (plain, forecast) = (simulated(200, 60), escalated(200, 60));
+    let paused = forecast.set.get("paused").copied().unwrap_or_default();
+    assert!(paused > 50 && forecast.set.get("at_risk") > Some(&paused), "{:?}", forecast.set);
+    assert!(plain.set.is_empty() && plain.sent.iter().all(|it| it.escalations == 0));
+    let reminders = |it: &Forecast| it.sent.iter().map(|it| it.reminders - it.escalations).sum::<usize>();
+    assert!(reminders(&forecast) * 10 < reminders(&plain) * 9, "most are paused after four");
+    // Whoever is told at the workspace's address would be told of a pause, which stops that, too.
+    assert!(forecast.sent.iter().all(|it| it.name != "ops@example.com"));
+    assert!(forecast.unsent["paused"] > plain.unsent["paused"] + paused);
 }
 
 #[test]
@@ -141,7 +192,7 @@ fn a_policy_is_the_reminders_section_and_nothing_else() {
     let path = folder.path().join("policy.toml");
     let read = |text: &str| {
         std::fs::write(&path, text).expect("written");
-        policy(&path).map_err(|error| format!("{error:#}"))
+        policy(&path).map(|policy| policy.rules()).map_err(|error| format!("{error:#}"))
     };
     let text = "[reminders]\ntime_zone = \"Asia/Tokyo\"\nspread_minutes = 30\nnudge_customer = true\n";
     let rules = read(text).expect("a policy");
@@ -151,6 +202,70 @@ fn a_policy_is_the_reminders_section_and_nothing_else() {
     assert!(read("[reminders]\ntime_zone = \"Mars\"\n").expect_err("no zone").contains("Mars"));
     assert!(read("[log]\nfilter = \"info\"\n").expect_err("another section").contains("log"));
     assert!(read("time_zone = ").expect_err("no TOML").contains("not TOML"));
+}
+
+#[test]
+fn a_policy_has_escalation_owners_and_what_is_ambiguous_by_the_rules_of_the_api() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("policy.toml");
+    let read = |text: &str| {
+        std::fs::write(&path, format!("[reminders]\n{text}")).expect("written");
+        policy(&path).map(|policy| policy.rules()).map_err(|error| format!("{error:#}"))
+    };
+    let rules = read(
+        "spread_minutes = 5\nambiguous = \"hold\"\nphase_owners = { review = \"se\" }\n\
+         [[reminders.escalation]]\nafter_reminders = 3\nto = \"product_ops\"\n\
+         [[reminders.escalation]]\nafter_reminders = 5\nto = \"fallback\"\nset_state = \"at_risk\"\n",
+    );
+    let rules = rules.expect("a policy");
+    let step = |after_reminders, to, set_state| EscalationStep { after_reminders, to, set_state };
+    let wanted = [step(3, EscalateTo::ProductOps, None), step(5, EscalateTo::Fallback, Some(State::AtRisk))];
+    assert_eq!(rules.escalation, wanted);
+    assert_eq!((rules.owner(Phase::Review), rules.ambiguous), (Role::Se, Ambiguous::Hold));
+    assert_eq!(rules.policy.spread_minutes, 5);
+    for (text, fault) in [
+        ("ambiguous = \"drop\"", "ambiguous is \"drop\"; resend and hold are allowed"),
+        ("escalation = 3", "escalation is 3; an array is wanted"),
+        ("[[reminders.escalation]]\nto = \"csm\"", "escalation.0.after_reminders is missing"),
+        (
+            "[[reminders.escalation]]\nafter_reminders = 0\nto = \"csm\"",
+            "escalation.0.after_reminders is 0; 1 to 1000 are allowed",
+        ),
+        (
+            "[[reminders.escalation]]\nafter_reminders = 1\nto = \"boss\"",
+            "escalation.0.to is \"boss\"; csm, se, designer, product_ops and fallback are allowed",
+        ),
+        ("phase_owners = { review = \"boss\" }", "phase_owners.review is \"boss\"; csm, se, designer"),
+    ] {
+        let told = read(text).expect_err(text);
+        assert!(told.contains("policy.toml, [reminders]: ") && told.contains(fault), "{told}");
+    }
+}
+
+/// With the records of a store: what the file names stands in the place of the workspace's own, the rest stays.
+#[test]
+fn what_a_policy_does_not_name_is_the_workspace_s_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("policy.toml");
+    let step =
+        |after_reminders| EscalationStep { after_reminders, to: EscalateTo::Fallback, set_state: None };
+    let own = Rules {
+        escalation: vec![step(7)],
+        phase_owners: vec![PhaseOwner { phase: Phase::Review, role: Role::Se }],
+        ambiguous: Ambiguous::Hold,
+        ..Rules::default()
+    };
+    let over = |text: &str| {
+        std::fs::write(&path, format!("[reminders]\n{text}")).expect("written");
+        policy(&path).expect("a policy").over(&own)
+    };
+    let kept = over("spread_minutes = 9\n");
+    assert_eq!((&kept.escalation, kept.policy.spread_minutes), (&own.escalation, 9));
+    assert_eq!((kept.owner(Phase::Review), kept.ambiguous), (Role::Se, Ambiguous::Hold));
+    let changed = over("ambiguous = \"resend\"\nescalation = [{ after_reminders = 2, to = \"fallback\" }]\n");
+    assert_eq!((changed.escalation, changed.ambiguous), (vec![step(2)], Ambiguous::Resend));
+    assert_eq!(over("escalation = []\n").escalation, [], "named, and empty");
+    assert_eq!(over("phase_owners = { launch = \"designer\" }\n").owner(Phase::Review), Role::Se);
 }
 
 #[test]

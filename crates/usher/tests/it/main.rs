@@ -5,6 +5,7 @@ mod chaos;
 mod commands;
 mod embedded;
 mod foreign;
+mod foresight;
 mod import;
 mod metrics;
 mod nats;

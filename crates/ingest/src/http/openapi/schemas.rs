@@ -131,6 +131,14 @@ fn records() -> Vec<(&'static str, Value)> {
         ("retries", told(integer(), "How often it was put back by hand.")),
         ("retried_at", nullable(at())),
     ]);
+    let prospects = json!({"type": "array", "items": answer([
+        ("channel", channel()),
+        ("recipient", string()),
+        ("name", nullable(string())),
+        ("why", string()),
+        ("send_at", nullable(told(at(), "When, as things stand; later than the due time while they rest."))),
+        ("reason", nullable(told(string(), "Why they would get nothing."))),
+    ])});
     let upcoming = answer([
         (
             "slots",
@@ -149,17 +157,7 @@ fn records() -> Vec<(&'static str, Value)> {
                 ("slots", told(integer(), "How many that are overdue will not be sent.")),
             ])}),
         ),
-        (
-            "recipients",
-            json!({"type": "array", "items": answer([
-                ("channel", channel()),
-                ("recipient", string()),
-                ("name", nullable(string())),
-                ("why", string()),
-                ("send_at", nullable(told(at(), "When, as things stand; later than the due time while they rest."))),
-                ("reason", nullable(told(string(), "Why they would get nothing."))),
-            ])}),
-        ),
+        ("recipients", prospects.clone()),
         (
             "customer",
             told(
@@ -172,6 +170,19 @@ fn records() -> Vec<(&'static str, Value)> {
                     ("reason", nullable(told(string(), "Why they would get nothing, such as not_waiting."))),
                 ]),
                 "The customer's primary contact, while the onboarding waits on them; only reason is set when nobody there would be told.",
+            ),
+        ),
+        (
+            "escalates",
+            told(
+                json!({"type": "array", "items": answer([
+                    ("after_reminders", integer()),
+                    ("to", told(string(), "A role, or fallback.")),
+                    ("set_state", nullable(of("OnboardingState"))),
+                    ("recipients", prospects),
+                    ("reason", nullable(told(string(), "Why nobody is told."))),
+                ])}),
+                "The steps of escalation that are taken with the next slot, if nobody reacts before.",
             ),
         ),
         ("not_configured", json!({"type": "array", "items": channel()})),

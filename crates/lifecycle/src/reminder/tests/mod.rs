@@ -2,6 +2,7 @@
 
 mod audience;
 mod every_zone;
+mod foresight;
 mod frozen;
 mod laws;
 mod model;

@@ -11,9 +11,7 @@ use crate::{
     Onboarding, State,
     customer::CustomerStatus,
     person::User,
-    reminder::{
-        CatchUp, Context, DueNow, Gap, Outlook, Policy, Reason, Rules, Slot, outlook, step, upcoming_step,
-    },
+    reminder::{CatchUp, Context, DueNow, Gap, Outlook, Policy, Reason, Rules, Slot, outlook, step},
 };
 
 fn rules(catch_up: CatchUp) -> Rules {
@@ -98,8 +96,8 @@ fn it_is_the_step_that_plan_takes() {
         let rules = rules(catch_up);
         for now in ["2026-11-20T12:00:00+01:00", "2026-11-23T09:05:00+01:00", NOON] {
             let planned = step(&rules, &it, CustomerStatus::Active, false, monday(), at(now));
-            assert_eq!(upcoming_step(&rules, &it, CustomerStatus::Active, false, at(now)), planned);
-            let coming = look(&rules, &pending(), now, None).coming;
+            let Outlook { coming, missed, .. } = look(&rules, &pending(), now, None);
+            assert_eq!(missed, planned.gaps, "{catch_up:?} {now}");
             let next = planned.next.map(|slot| DueNow { slot, send_after: slot.due_at });
             let wanted: Vec<DueNow> = planned.due.into_iter().chain(next).collect();
             assert_eq!(coming[..wanted.len()], wanted, "{catch_up:?} {now}");
