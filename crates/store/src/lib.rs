@@ -9,6 +9,8 @@ mod counters;
 mod db;
 mod deliveries;
 mod error;
+#[cfg(test)]
+mod general_plans;
 mod ids;
 mod imports;
 mod inbox;

@@ -12,7 +12,7 @@ use usher_lifecycle::{
 use crate::{
     Cursor, ListFilter, Page, Store,
     db::{Arg, Db},
-    keys,
+    general_plans, keys,
     reads::{self, customer_query, onboarding_query, window},
 };
 
@@ -195,7 +195,7 @@ async fn million() -> anyhow::Result<(Store, WorkspaceId)> {
 }
 
 #[tokio::test]
-async fn lists_of_a_million_rows_are_read_by_an_index() -> anyhow::Result<()> {
+async fn a_million_rows_are_read_by_an_index() -> anyhow::Result<()> {
     usher_testkit::skip_without_servers!(Ok(()));
     let (store, workspace) = million().await?;
     let mut wrong = Vec::new();
@@ -277,6 +277,7 @@ async fn lists_of_a_million_rows_are_read_by_an_index() -> anyhow::Result<()> {
             assert!(blocks > 0 && blocks < PLAIN, "{name}, {page:?}: {blocks} blocks");
         }
     }
+    wrong.extend(general_plans::faults(&store).await?);
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
     Ok(())
 }

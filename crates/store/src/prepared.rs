@@ -9,7 +9,7 @@ use crate::{
     deliveries, imports, inbox, keys, metrics, outbox, reads, schedules, store, suspects, workspaces,
 };
 
-const STATEMENTS: &[&[&Stmt]] = &[
+pub(crate) const STATEMENTS: &[&[&Stmt]] = &[
     apply::LOAD,
     apply::REHEARSAL,
     apply::RELEASE,
@@ -38,7 +38,7 @@ const STATEMENTS: &[&[&Stmt]] = &[
     workspaces::STATEMENTS,
 ];
 
-const BULKS: &[&[&Bulk]] = &[
+pub(crate) const BULKS: &[&[&Bulk]] = &[
     apply::ROWS,
     apply::SEEN_BULKS,
     apply::SEQUENCE_BULKS,

@@ -114,6 +114,8 @@ fn unwanted(context: &Context<'_>, planned: &Planned<'_>, now: DateTime<Utc>) ->
         Kind::Escalation if is_earlier(planned.slot, planned.last_escalation) => {
             Some(silence.unwrap_or(Reason::Superseded))
         }
+        // A pause that is no sign of life is what a step has set, and its message is what tells of it.
+        Kind::Escalation if silence == Some(Reason::Paused) => None,
         Kind::Cadence | Kind::Escalation | Kind::Customer => silence.or_else(|| {
             // A slot inside a snooze stays unwanted after its end: the next one has come by then, or will.
             let snoozed = onboarding.snoozed_until.is_some_and(|end| now < end || planned.due_at < end);

@@ -11,9 +11,10 @@ use usher_lifecycle::reminder::Channel;
 use usher_lifecycle::{Command, Phase, State};
 use usher_store::{Applied, Outcome, Request};
 
+use crate::chance::Chance;
 use crate::people;
 use crate::rules::Job;
-use crate::run::Stage;
+use crate::run::{Size, Stage};
 use crate::world::{History, World};
 
 /// What an accepted request means to the model; `at` is the instant it was given.
@@ -88,7 +89,7 @@ impl Stage {
         if gone || job.deleted || job.phase == Phase::Completed {
             return None;
         }
-        let member = |chance: &mut crate::chance::Chance| chance.pick(&world.tenants[tenant].people);
+        let member = |chance: &mut Chance| chance.pick(&world.tenants[tenant].people);
         let mut chance = self.chance();
         let mut patch = OnboardingPatch::default();
         let draw = chance.below(100);
@@ -120,7 +121,7 @@ impl Stage {
                         patch.roles.insert(Role::ALL[role], named);
                     }
                     50..57 => {
-                        after.every = chance.pick(&EVERY);
+                        after.every = self.size.rhythm(&mut chance);
                         patch.reminder_frequency_days = Some(after.every);
                         rhythm = (after.every != job.every).then_some(None);
                     }
@@ -224,7 +225,7 @@ impl Stage {
             chance.once_in(2_500).then_some(csm),
             chance.once_in(2_000).then_some(other),
         ];
-        let every = chance.pick(&EVERY);
+        let every = self.size.rhythm(&mut chance);
         let slack = chance.once_in(3_000);
         let started = now - TimeDelta::hours(chance.between(0, 500));
         let named = |place: usize| world.people[place].now().id.clone();
@@ -271,6 +272,14 @@ impl Stage {
 
 /// The rhythms in use; most onboardings are reminded of weekly or more rarely.
 const EVERY: [u16; 16] = [1, 2, 3, 5, 7, 7, 7, 7, 7, 14, 14, 14, 14, 30, 30, 90];
+/// Those where there are many.
+const RARELY: [u16; 8] = [7, 14, 14, 30, 30, 30, 30, 90];
+
+impl Size {
+    fn rhythm(self, chance: &mut Chance) -> u16 {
+        if self.is_large() && chance.below(50) > 0 { chance.pick(&RARELY) } else { chance.pick(&EVERY) }
+    }
+}
 
 fn set(place: usize, change: impl FnOnce(&mut Job) + 'static) -> Effect {
     Box::new(move |world, _, at| world.onboardings[place].job.change(at, change))

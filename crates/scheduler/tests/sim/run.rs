@@ -30,6 +30,18 @@ pub(crate) struct Size {
     pub(crate) days: i64,
 }
 
+impl Size {
+    /// Many are reminded rarely, as they are where there are many.
+    pub(crate) const fn is_large(self) -> bool {
+        self.onboardings > 2_000
+    }
+
+    /// By how many milliseconds a host comes late, within what is still on time.
+    const fn lateness(self) -> i64 {
+        if self.is_large() { 600_000 } else { 150_000 }
+    }
+}
+
 /// What everybody who takes part shares.
 pub(crate) struct Stage {
     pub(crate) seed: u64,
@@ -178,7 +190,7 @@ impl Stage {
 
     /// A little later than wanted, as clocks are; mostly within a few seconds, when much is to be done within minutes.
     fn advance_to(&self, at: DateTime<Utc>) {
-        let longest = if self.chance().once_in(2_500) { 5_000 } else { 150_000 };
+        let longest = if self.chance().once_in(2_500) { 5_000 } else { self.size.lateness() };
         let late = TimeDelta::milliseconds(self.chance().between(3, longest));
         let now = self.clock.now();
         self.clock.set((at + late).max(now + TimeDelta::milliseconds(5)));

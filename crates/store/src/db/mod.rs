@@ -69,6 +69,9 @@ impl Db {
                 .journal_mode(SqliteJournalMode::Wal)
                 .synchronous(SqliteSynchronous::Full)
                 .busy_timeout(Duration::from_secs(10))
+                // Bulk writes keep a journal per statement. Without this a longer one is a file in the folder for
+                // temporary ones, which a container that may write to its volume alone does not have.
+                .pragma("temp_store", "MEMORY")
                 .statement_cache_capacity(256);
             let writer = SqlitePoolOptions::new()
                 .max_connections(1)

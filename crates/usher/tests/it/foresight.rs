@@ -84,8 +84,8 @@ async fn a_step_to_come_is_told_with_whom_it_tells_and_what_it_sets() -> anyhow:
     let forecast: Value =
         serde_json::from_str(&run(&[&simulate[..], &["--policy", "policy.toml"]].concat()).await?)?;
     assert_eq!(forecast["states_set"], json!({"paused": 1}), "{forecast}");
-    // What is paused stops what is planned with it.
-    assert_eq!((&forecast["reminders"], &forecast["escalations"]), (&json!(2), &json!(0)), "{forecast}");
+    // A pause stops the reminders that are planned with it, and is told itself.
+    assert_eq!((&forecast["reminders"], &forecast["escalations"]), (&json!(3), &json!(1)), "{forecast}");
 
     service.terminate()?;
     assert_eq!(service.wait_exit(PATIENCE).await?.0, 0);

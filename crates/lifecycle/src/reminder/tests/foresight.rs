@@ -17,7 +17,7 @@ use crate::{
     person::{DaysOff, QuietHours, User},
     reminder::{
         CatchUp, Context, EscalateTo, EscalationStep, Foreseen, Kind, Planned, Policy, Reason, Rules, Slot,
-        Step, Target, Verdict, audience,
+        Step, TakenStep, Target, Verdict, audience,
         audience::{escalation, nudge},
         foresee, outlook, recheck, spread, step,
     },
@@ -84,9 +84,9 @@ fn steps_come_with_the_slots_after_and_a_pause_is_the_end() {
     assert_eq!(told(&all[2]), rows(&[(Kind::Cadence, days[2], None), (Kind::Escalation, days[2], None)]));
     assert_eq!((all[2].state, all[3].state), (Some(State::AtRisk), Some(State::Paused)));
     assert_eq!(all[3].steps, [second]);
-    // What a step pauses is paused before anything of its own slot is sent.
+    // What a step pauses is paused before anything of its own slot is sent; that it did is told all the same.
     let paused = Some(Reason::Paused);
-    assert_eq!(told(&all[3]), rows(&[(Kind::Cadence, days[3], paused), (Kind::Escalation, days[3], paused)]));
+    assert_eq!(told(&all[3]), rows(&[(Kind::Cadence, days[3], paused), (Kind::Escalation, days[3], None)]));
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn line(kind: Kind, slot: Slot, to: Option<&Target>, fate: Result<DateTime<Utc>,
 struct Scheduler<'a> {
     context: Context<'a>,
     it: Onboarding,
-    waiting: Vec<(Kind, Slot, Target, DateTime<Utc>)>,
+    waiting: Vec<(Kind, Slot, Target, DateTime<Utc>, Vec<TakenStep>)>,
     counted: Option<NaiveDate>,
     ledger: Vec<Line>,
     steps: Vec<(DateTime<Utc>, EscalationStep)>,
@@ -217,7 +217,7 @@ impl Scheduler<'_> {
         self.it.reminders.silent = silent;
         let Some(due) = due else { return true };
         self.it.reminders.last_slot = Some(due.slot.date);
-        let mut found: Vec<(Kind, Result<Target, Reason>)> = Vec::new();
+        let mut found: Vec<(Kind, Result<Target, Reason>, Vec<TakenStep>)> = Vec::new();
         let mut steps = rules.escalation.clone();
         steps.sort_by_key(|it| it.after_reminders);
         let reminded = before.reminders;
@@ -226,29 +226,42 @@ impl Scheduler<'_> {
             .filter(|it| (1 + reminded.escalated..=reminded.unheeded).contains(&it.after_reminders))
         {
             match escalation(rules, &before, people, configured, step.to) {
-                Ok(to) => found.extend(to.into_iter().map(|to| (Kind::Escalation, Ok(to)))),
-                Err(reason) => found.push((Kind::Escalation, Err(reason))),
+                Ok(to) => {
+                    found.extend(to.into_iter().map(|to| (Kind::Escalation, Ok(to), vec![step.taken()])))
+                }
+                Err(reason) => found.push((Kind::Escalation, Err(reason), vec![step.taken()])),
             }
             self.steps.push((now, step));
             self.it.reminders.escalated = step.after_reminders;
             self.it.state = step.set_state.unwrap_or(self.it.state);
         }
         match audience(rules, &before, people, configured, None) {
-            Ok(to) => found.extend(to.into_iter().map(|to| (Kind::Cadence, Ok(to)))),
-            Err(reason) => found.push((Kind::Cadence, Err(reason))),
+            Ok(to) => found.extend(to.into_iter().map(|to| (Kind::Cadence, Ok(to), vec![]))),
+            Err(reason) => found.push((Kind::Cadence, Err(reason), vec![])),
         }
-        found.extend(nudge(rules, &before, primary_contact, configured).map(|to| (Kind::Customer, to)));
+        let nudge = nudge(rules, &before, primary_contact, configured);
+        found.extend(nudge.map(|to| (Kind::Customer, to, vec![])));
+        let address = |to: &Target| (to.channel, to.recipient.clone());
         let mut seen = Vec::new();
-        for (kind, to) in found {
-            let key = (kind, to.as_ref().ok().map(|to| (to.channel, to.recipient.clone())));
+        for (kind, to, steps) in found {
+            let key = (kind, to.as_ref().ok().map(address));
             if seen.contains(&key) {
+                let known = self.waiting.iter_mut().find(|it| key == (it.0, Some(address(&it.2))));
+                known.into_iter().for_each(|it| it.4.extend(&steps));
                 continue;
+            }
+            if kind == Kind::Escalation {
+                let (older, kept): (Vec<_>, _) =
+                    self.waiting.drain(..).partition(|it| key == (it.0, Some(address(&it.2))));
+                self.waiting = kept;
+                let gone = older.iter().map(|it| line(it.0, it.1, Some(&it.2), Err(Reason::Superseded)));
+                self.ledger.extend(gone);
             }
             seen.push(key);
             match to {
                 Ok(to) => {
                     let at = spread(&rules.policy, due.send_after, &to.recipient.to_string(), to.channel);
-                    self.waiting.push((kind, due.slot, to, at.max(now)));
+                    self.waiting.push((kind, due.slot, to, at.max(now), steps));
                 }
                 Err(reason) => self.ledger.push(line(kind, due.slot, None, Err(reason))),
             }
@@ -260,9 +273,9 @@ impl Scheduler<'_> {
     }
 
     fn dispatch(&mut self, now: DateTime<Utc>) {
-        for (kind, slot, to, at) in std::mem::take(&mut self.waiting) {
+        for (kind, slot, to, at, steps) in std::mem::take(&mut self.waiting) {
             if at > now {
-                self.waiting.push((kind, slot, to, at));
+                self.waiting.push((kind, slot, to, at, steps));
                 continue;
             }
             let context = Context { onboarding: &self.it, ..self.context };
@@ -273,10 +286,12 @@ impl Scheduler<'_> {
                 channel: to.channel,
                 recipient: &to.recipient,
                 channels: None,
+                steps: Some(&steps[..]).filter(|_| kind == Kind::Escalation),
+                last_escalation: None,
             };
             let fate = match recheck(&context, &planned, now) {
                 Verdict::Later(later) => {
-                    self.waiting.push((kind, slot, to, later));
+                    self.waiting.push((kind, slot, to, later, steps));
                     continue;
                 }
                 Verdict::Send => Ok(now),
