@@ -92,7 +92,8 @@ impl Stage {
         let member = |chance: &mut Chance| chance.pick(&world.tenants[tenant].people);
         let mut chance = self.chance();
         let mut patch = OnboardingPatch::default();
-        let draw = chance.below(100);
+        // Where there are many, they are soon done.
+        let draw = if self.size.is_large() && chance.once_in(1_500) { 99 } else { chance.below(100) };
         let (command, effect): (Command, Effect) = match draw {
             0..72 => {
                 let mut after = job.clone();

@@ -57,6 +57,9 @@ impl World {
             let from = begins.max(*since);
             if from < until {
                 found.possible.extend(office.slots(span.base, span.every, from - SKEW, until + SKEW));
+                // What is pending when it ends keeps its date; a pause that ended since may have made it pending.
+                let kept = office.next_slot(span.base, span.every, until).date;
+                found.possible.extend(policies[n + 1..].iter().map(|(_, later)| later.slot(kept)));
             }
         }
     }

@@ -71,6 +71,12 @@ fn setting(name: &str, otherwise: u64) -> u64 {
 }
 
 #[test]
+fn a_year_of_ten_thousand() {
+    play(2, Size { onboardings: 10_000, days: 365 }, None);
+}
+
+/// Fewer, each of whom more happens to.
+#[test]
 fn a_year_of_onboardings() {
     let size = Size {
         onboardings: usize::try_from(setting("USHER_TEST_SIM_ONBOARDINGS", 300)).unwrap(),

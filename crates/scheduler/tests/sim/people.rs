@@ -30,7 +30,8 @@ impl Stage {
             let office = History::new(now, office);
             self.world().tenants.push(Tenant { name, id, office, people: Vec::new() });
         }
-        let people = (self.size.onboardings / 40).max(12);
+        let each = if self.size.is_large() { 150 } else { 40 };
+        let people = (self.size.onboardings / each).max(12);
         let wishes = (0..people).map(|place| self.join(place)).collect();
         self.apply(wishes);
         let customers = self.size.onboardings / 2 + 3;

@@ -170,11 +170,14 @@ fn line(kind: Kind, slot: Slot, to: Option<&Target>, fate: Result<DateTime<Utc>,
     (kind, slot.date, to, fate)
 }
 
+/// What waits to be sent: what it is, its slot, to whom, from when on, and the steps that an escalation stands for.
+type Waiting = (Kind, Slot, Target, DateTime<Utc>, Vec<TakenStep>);
+
 /// A scheduler by the clock: plans what is due, sends what may go out, sleeps until the next of both.
 struct Scheduler<'a> {
     context: Context<'a>,
     it: Onboarding,
-    waiting: Vec<(Kind, Slot, Target, DateTime<Utc>, Vec<TakenStep>)>,
+    waiting: Vec<Waiting>,
     counted: Option<NaiveDate>,
     ledger: Vec<Line>,
     steps: Vec<(DateTime<Utc>, EscalationStep)>,
@@ -227,7 +230,7 @@ impl Scheduler<'_> {
         {
             match escalation(rules, &before, people, configured, step.to) {
                 Ok(to) => {
-                    found.extend(to.into_iter().map(|to| (Kind::Escalation, Ok(to), vec![step.taken()])))
+                    found.extend(to.into_iter().map(|to| (Kind::Escalation, Ok(to), vec![step.taken()])));
                 }
                 Err(reason) => found.push((Kind::Escalation, Err(reason), vec![step.taken()])),
             }
@@ -247,7 +250,9 @@ impl Scheduler<'_> {
             let key = (kind, to.as_ref().ok().map(address));
             if seen.contains(&key) {
                 let known = self.waiting.iter_mut().find(|it| key == (it.0, Some(address(&it.2))));
-                known.into_iter().for_each(|it| it.4.extend(&steps));
+                if let Some(known) = known {
+                    known.4.extend(&steps);
+                }
                 continue;
             }
             if kind == Kind::Escalation {
