@@ -26,8 +26,9 @@ const FILLED: [&str; 9] = [
     "api_keys",
 ];
 
-/// A plan that is said to cost more loses against one for the values at hand.
-const CHOSEN: f64 = 1_000.0;
+/// Statements whose plan for any values is dearer than every one for the values at hand, so that it is never taken: it supposes a
+/// tenth of the table where a batch has a limit, and cannot put two indexes together for a lock.
+const NEVER_TAKEN: [&str; 2] = ["inbox::FORGET_LEDGER", "keys::BY_NAME"];
 
 /// Statements that read a large table from end to end when they are planned for any values.
 pub(crate) async fn faults(store: &Store) -> anyhow::Result<Vec<String>> {
@@ -54,9 +55,10 @@ pub(crate) async fn faults(store: &Store) -> anyhow::Result<Vec<String>> {
             connection.fetch_one(sqlx::AssertSqlSafe(explain)).await.with_context(|| name.to_owned())?;
         let plan: Value = row.try_get(0)?;
         let mut scans = Vec::new();
-        let plan = &plan[0]["Plan"];
-        if plan["Total Cost"].as_f64().is_none_or(|cost| cost < CHOSEN) {
-            find(plan, &mut scans);
+        find(&plan[0]["Plan"], &mut scans);
+        assert!(!is_never_taken(name) || !scans.is_empty(), "{name} need not be excepted");
+        if is_never_taken(name) {
+            scans.clear();
         }
         if !scans.is_empty() {
             wrong.push(format!("{name}, planned for any values, reads all of {scans:?}\n{text}"));
@@ -65,6 +67,10 @@ pub(crate) async fn faults(store: &Store) -> anyhow::Result<Vec<String>> {
     }
     connection.close().await?;
     Ok(wrong)
+}
+
+fn is_never_taken(name: &str) -> bool {
+    NEVER_TAKEN.iter().any(|it| name.ends_with(it))
 }
 
 /// Whether the text has the argument of that number.

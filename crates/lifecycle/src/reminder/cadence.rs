@@ -4,7 +4,8 @@
 //! day; slots that land on one day are one; the rhythm goes on from the nominal date, so it does not drift. A slot's
 //! due time is `time_of_day` on its date. Everything is computed from `(policy, base, N, after)` alone, so a restart,
 //! a preview and the planner agree. Laws: the next due time is later than `after`, the same for every `after` between
-//! two due times, at most one per date, on a working day.
+//! two due times, at most one per date, on a working day. What a change of policy found pending keeps its date; its nominal date
+//! makes no second slot where the new policy would have it later.
 
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 
@@ -60,10 +61,21 @@ impl Silence {
 
 /// The first slot that falls due after `after`; none when the calendar ends before. N = 0 is read as 1.
 pub fn next_slot(policy: &Policy, base: NaiveDate, every_days: u16, after: DateTime<Utc>) -> Option<Slot> {
+    next_slot_past(policy, base, every_days, after, None)
+}
+
+/// The same, of those whose nominal date is later than `last`, the date of a slot that was.
+pub(super) fn next_slot_past(
+    policy: &Policy,
+    base: NaiveDate,
+    every_days: u16,
+    after: DateTime<Utc>,
+    last: Option<NaiveDate>,
+) -> Option<Slot> {
     // A wall time in a gap around midnight falls on the day after its slot's date.
     let mut from = local_date(&policy.time_zone, after).pred_opt()?;
     loop {
-        let slot = dated(policy, date_from(policy, base, every_days, from)?)?;
+        let slot = dated(policy, date_from_past(policy, base, every_days, from, last)?)?;
         if slot.due_at > after {
             return Some(slot);
         }
@@ -91,7 +103,18 @@ pub fn slots(
     every_days: u16,
     after: DateTime<Utc>,
 ) -> impl Iterator<Item = Slot> + '_ {
-    core::iter::successors(next_slot(policy, base, every_days, after), move |slot| {
+    slots_past(policy, base, every_days, after, None)
+}
+
+/// The same, of those whose nominal date is later than `last`.
+pub(super) fn slots_past(
+    policy: &Policy,
+    base: NaiveDate,
+    every_days: u16,
+    after: DateTime<Utc>,
+    last: Option<NaiveDate>,
+) -> impl Iterator<Item = Slot> + '_ {
+    core::iter::successors(next_slot_past(policy, base, every_days, after, last), move |slot| {
         next_slot(policy, base, every_days, slot.due_at)
     })
 }
@@ -111,6 +134,17 @@ pub(super) fn count(
 
 /// The first slot's date at or after `from`.
 fn date_from(policy: &Policy, base: NaiveDate, every_days: u16, from: NaiveDate) -> Option<NaiveDate> {
+    date_from_past(policy, base, every_days, from, None)
+}
+
+/// The same, of those whose nominal date is later than `last`.
+fn date_from_past(
+    policy: &Policy,
+    base: NaiveDate,
+    every_days: u16,
+    from: NaiveDate,
+    last: Option<NaiveDate>,
+) -> Option<NaiveDate> {
     if policy.working_days.is_empty() {
         return None;
     }
@@ -120,6 +154,8 @@ fn date_from(policy: &Policy, base: NaiveDate, every_days: u16, from: NaiveDate)
     } else {
         0
     };
+    let been = last.map_or(0, |last| days(base, last).max(0) / rhythm(every_days));
+    let passed = passed.max(been);
     nominal(base, every_days, passed + 1).and_then(|date| roll_forward(policy, date))
 }
 
@@ -181,11 +217,22 @@ pub fn next_reminder(
     customer_deleted: bool,
     after: DateTime<Utc>,
 ) -> Result<Slot, Silence> {
+    next_reminder_past(rules, onboarding, (customer, customer_deleted), after, onboarding.reminders.last_slot)
+}
+
+/// The same, when the slot of the date `last` has been or is being planned.
+pub(super) fn next_reminder_past(
+    rules: &Rules,
+    onboarding: &Onboarding,
+    (customer, customer_deleted): (CustomerStatus, bool),
+    after: DateTime<Utc>,
+    last: Option<NaiveDate>,
+) -> Result<Slot, Silence> {
     wanted(onboarding, customer, customer_deleted)?;
     let snoozed = onboarding.snoozed_until.map_or(after, |end| end - TICK);
     let after = after.max(snoozed).max(onboarding.created_at);
-    next_slot(&rules.policy, onboarding.hidden.cadence_base, onboarding.reminder_frequency_days, after)
-        .ok_or(Silence::NoneLeft)
+    let (base, every_days) = (onboarding.hidden.cadence_base, onboarding.reminder_frequency_days);
+    next_slot_past(&rules.policy, base, every_days, after, last).ok_or(Silence::NoneLeft)
 }
 
 /// The base of the rhythm after a change of frequency: the date last reminded, or else the base as it was.

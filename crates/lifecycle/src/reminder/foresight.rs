@@ -137,12 +137,17 @@ impl Foresight<'_> {
     fn plan(&mut self, due: DueNow, escalation: &Escalation, ended: &mut Vec<Row>) {
         let Context { rules, people, primary_contact, configured, .. } = self.context;
         let slot = due.slot;
+        let mut escalated = Vec::new();
         for told in &escalation.rows {
-            // A later step to the same recipient stands for the one that waits.
+            // A later step to the same recipient stands for the one that waits, and for what that stands for.
             let older =
                 |it: &mut Waiting| it.kind == Kind::Escalation && Some(&it.target) == told.to.as_ref().ok();
-            let older = self.waiting.extract_if(.., older);
-            ended.extend(older.map(|it| it.ended(Err(Reason::Superseded))));
+            let mut steps: Vec<TakenStep> = told.stands_for().collect();
+            for it in self.waiting.extract_if(.., older) {
+                steps.extend(&it.steps);
+                ended.push(it.ended(Err(Reason::Superseded)));
+            }
+            escalated.push((told.to.clone(), steps));
         }
         let mut add = |kind, to: Result<Target, Reason>, steps| match to {
             Ok(target) => {
@@ -152,8 +157,8 @@ impl Foresight<'_> {
             }
             Err(reason) => ended.push(Row { kind, slot, target: None, fate: Err(reason) }),
         };
-        for told in &escalation.rows {
-            add(Kind::Escalation, told.to.clone(), told.stands_for().collect());
+        for (to, steps) in escalated {
+            add(Kind::Escalation, to, steps);
         }
         match audience(rules, &self.onboarding, people, configured, None) {
             Ok(targets) => targets.into_iter().for_each(|target| add(Kind::Cadence, Ok(target), Vec::new())),

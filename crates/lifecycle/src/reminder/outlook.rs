@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{
     audience::{Target, audience, customer, switched_on},
-    cadence::{Slot, next_reminder, slots, wanted},
+    cadence::{Slot, next_reminder, slots_past, wanted},
     escalation::escalate,
     plan::{DueNow, Gap, Step, spread, step},
     policy::{EscalationStep, Rules},
@@ -148,7 +148,7 @@ fn coming<'a>(
     let next = step.next;
     let later = next.into_iter().flat_map(move |next| {
         let from = after.map_or(next.due_at, |after| next.due_at.max(after));
-        slots(&rules.policy, base, days, from).filter(move |slot| slot.date != next.date)
+        slots_past(&rules.policy, base, days, from, Some(next.date))
     });
     let first = step.due.into_iter().chain(next.map(on_time));
     first.filter(move |it| after.is_none_or(|after| it.slot.due_at > after)).chain(later.map(on_time))

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use super::{
-    cadence::{Slot, count, last_slot, next_reminder, next_slot, redate, wanted},
+    cadence::{Slot, count, last_slot, next_reminder, next_reminder_past, next_slot, redate, wanted},
     calendar::{TICK, local_date, sendable_at, start_of_day},
     policy::{CatchUp, Policy, Rules},
     reason::Reason,
@@ -109,6 +109,14 @@ pub fn step(
     if first.due_at <= unsent_until {
         gaps.push(rhythm.gap(reason, first, unsent_until));
     }
+    // What kept its date when the policy changed is its nominal date's slot, wherever that would lie now.
+    let next = match due {
+        Some(due) => {
+            let last = onboarding.reminders.last_slot.max(Some(due.slot.date));
+            next_reminder_past(rules, onboarding, (customer, customer_deleted), now, last).ok()
+        }
+        None => next,
+    };
     Step { due, gaps, next, silent: None }
 }
 

@@ -88,8 +88,20 @@ impl One<'_> {
     }
 
     fn slots(&self, faults: &mut Vec<String>) {
-        let Expected { sure, possible } = self.world.expected(self.place, self.rows);
+        let Expected { sure, possible, spans } = self.world.expected(self.place, self.rows);
         let planned: BTreeSet<NaiveDate> = self.rows.iter().filter_map(slot_of).collect();
+        for span in spans {
+            let within = |row: &&Delivery| {
+                let at = self.world.true_time(row.planned_at);
+                at > span.from + SKEW && at < span.until - SKEW
+            };
+            let slots: BTreeSet<_> = self.rows.iter().filter(within).filter_map(slot_of).collect();
+            for (one, next) in slots.iter().zip(slots.iter().skip(1)) {
+                if span.passed(*one) == span.passed(*next) {
+                    faults.push(format!("{one} and {next} are slots of one nominal date"));
+                }
+            }
+        }
         let gaps: Vec<_> = self.rows.iter().filter_map(|row| Some((row, gap(row)?))).collect();
         let mut wanted: Vec<Slot> = sure.iter().copied().collect();
         if let Some(ended) = self.ended() {
@@ -253,11 +265,14 @@ impl One<'_> {
         }
     }
 
-    /// Whether the row's recipient is one whom the step tells that it was planned for. (No two steps of these workspaces
-    /// are taken with one slot.)
+    /// Whether the row's recipient is one whom a step tells that it stands for: that with which it was planned, or one of an
+    /// older row that gave way to it.
     fn is_escalated_to(&self, row: &Delivery, at: DateTime<Utc>) -> bool {
-        let after = row.detail.as_ref().and_then(|step| step["after_reminders"].as_u64());
-        let told = self.world.escalation_at(self.place, at, after);
+        let Some(detail) = &row.detail else { return false };
+        let also = detail["also"].as_array().into_iter().flatten();
+        let steps = [detail].into_iter().chain(also).map(|step| step["after_reminders"].as_u64().unwrap());
+        let told: Targets =
+            steps.flat_map(|after| self.world.escalation_at(self.place, at, Some(after))).collect();
         row.channel.zip(row.recipient.as_ref()).is_some_and(|(by, to)| told.contains(&(by, to.to_string())))
     }
 

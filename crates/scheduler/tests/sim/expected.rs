@@ -20,14 +20,24 @@ pub(crate) struct Expected {
     pub(crate) sure: BTreeSet<Slot>,
     /// Those, and what depends on seconds or on a policy that changed meanwhile.
     pub(crate) possible: BTreeSet<Slot>,
+    /// The rhythms that it had.
+    pub(crate) spans: Vec<Span>,
 }
 
 /// A time of one rhythm: from when to when, counted from which date.
-struct Span {
-    from: DateTime<Utc>,
-    until: DateTime<Utc>,
+#[derive(Debug)]
+pub(crate) struct Span {
+    pub(crate) from: DateTime<Utc>,
+    pub(crate) until: DateTime<Utc>,
     base: NaiveDate,
     every: u16,
+}
+
+impl Span {
+    /// Nominal dates up to a date.
+    pub(crate) fn passed(&self, date: NaiveDate) -> i64 {
+        (date - self.base).num_days().max(0) / i64::from(self.every)
+    }
 }
 
 impl World {
@@ -43,6 +53,7 @@ impl World {
             let span = Span { from: *from, until, base, every: *every };
             self.may_be(place, &span, &mut found);
             self.must_be(place, &span, &mut found);
+            found.spans.push(span);
         }
         found
     }
@@ -70,8 +81,12 @@ impl World {
         let ends = |n: usize| policies.get(n + 1).map_or(span.until, |(next, _)| span.until.min(*next));
         let mut n = policies.iter().rposition(|(since, _)| *since <= span.from).unwrap_or(0);
         let mut after = span.from;
+        // What was kept is its nominal date's slot, if anybody was reminded; what the new policy has for that date may be, too.
+        let mut past = NaiveDate::MIN;
         'policies: loop {
-            for slot in policies[n].1.slots(span.base, span.every, after, ends(n)) {
+            let office = &policies[n].1;
+            let first = office.next_slot_past(span.base, span.every, after, past);
+            for slot in office.slots(span.base, span.every, after, ends(n)).split_off(&first) {
                 self.add(place, span, slot, None, found);
                 after = slot.due;
             }
@@ -79,7 +94,7 @@ impl World {
                 return;
             }
             let changed = ends(n);
-            let kept = policies[n].1.next_slot(span.base, span.every, after).date;
+            let kept = policies[n].1.next_slot_past(span.base, span.every, after, past).date;
             self.keep_snoozed(place, span, n, changed, found);
             loop {
                 n += 1;
@@ -87,6 +102,7 @@ impl World {
                 if slot.due <= ends(n) {
                     self.add(place, span, slot, Some(changed), found);
                     after = slot.due.max(policies[n].0);
+                    past = slot.date;
                     continue 'policies;
                 }
                 if ends(n) == span.until {

@@ -114,8 +114,13 @@ impl Office {
 
     /// All slots, from the base on for ever, by walking from date to date.
     fn walk(&self, base: NaiveDate, every: u16) -> impl Iterator<Item = Slot> {
+        self.walk_past(base, every, NaiveDate::MIN)
+    }
+
+    /// Those whose nominal date is later than one that was kept.
+    fn walk_past(&self, base: NaiveDate, every: u16, past: NaiveDate) -> impl Iterator<Item = Slot> {
         let nominal = std::iter::successors(Some(base), move |it| Some(*it + Days::new(u64::from(every))));
-        nominal.skip(1).map(|nominal| {
+        nominal.skip(1).filter(move |nominal| *nominal > past).map(|nominal| {
             let mut date = nominal;
             while !self.works(date) {
                 date = date.succ_opt().unwrap();
@@ -141,7 +146,18 @@ impl Office {
 
     /// The first one that falls due after `from`.
     pub(crate) fn next_slot(&self, base: NaiveDate, every: u16, from: DateTime<Utc>) -> Slot {
-        self.walk(base, every).find(|it| it.due > from).unwrap()
+        self.next_slot_past(base, every, from, NaiveDate::MIN)
+    }
+
+    /// The same, after a slot of that date was kept.
+    pub(crate) fn next_slot_past(
+        &self,
+        base: NaiveDate,
+        every: u16,
+        from: DateTime<Utc>,
+        past: NaiveDate,
+    ) -> Slot {
+        self.walk_past(base, every, past).find(|it| it.due > from).unwrap()
     }
 
     /// Whether what is late may go out.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::Value;
+use serde_json::{Value, json};
 use usher_lifecycle::{
     Command, OnboardingId,
     event::{Actor, Event, EventKind},
@@ -298,8 +298,12 @@ fn requested(row: &Row) -> Result<ManualRequest, StoreError> {
 }
 
 /// Writes what was planned; the rows that ended in it, skipped or superseded.
-async fn write_plan(tx: &mut Tx, write: PlanWrite, now: DateTime<Utc>) -> Result<Vec<Delivery>, StoreError> {
-    let mut told = supersede(tx, &write, now).await?;
+async fn write_plan(
+    tx: &mut Tx,
+    mut write: PlanWrite,
+    now: DateTime<Utc>,
+) -> Result<Vec<Delivery>, StoreError> {
+    let mut told = supersede(tx, &mut write, now).await?;
     let advances = write.schedules.iter().map(|it| {
         vec![
             Arg::id(it.onboarding_id),
@@ -368,7 +372,11 @@ async fn set_states(tx: &mut Tx, taken: &[Escalated], now: DateTime<Utc>) -> Res
 }
 
 /// What waits of an older slot gives way to the new one; an escalation only to one for the same recipient by the same channel.
-async fn supersede(tx: &mut Tx, write: &PlanWrite, now: DateTime<Utc>) -> Result<Vec<Delivery>, StoreError> {
+async fn supersede(
+    tx: &mut Tx,
+    write: &mut PlanWrite,
+    now: DateTime<Utc>,
+) -> Result<Vec<Delivery>, StoreError> {
     let mut newest: HashMap<OnboardingId, &String> = HashMap::new();
     let mut told: HashMap<(OnboardingId, String, String), &String> = HashMap::new();
     for it in &write.deliveries {
@@ -401,5 +409,23 @@ async fn supersede(tx: &mut Tx, write: &PlanWrite, now: DateTime<Utc>) -> Result
         return Ok(Vec::new());
     }
     let rows = tx.all(&SUPERSEDE, vec![Arg::Texts(older), Arg::time(now)]).await?;
-    rows.iter().map(deliveries::read).collect()
+    let older: Vec<Delivery> = rows.iter().map(deliveries::read).collect::<Result<_, _>>()?;
+    for it in older.iter().filter(|it| it.kind == Kind::Escalation) {
+        let address = |row: &Delivery| (row.kind, row.onboarding_id, row.channel, row.recipient.clone());
+        let later = write.deliveries.iter_mut().find(|row| address(row) == address(it));
+        if let Some((later, steps)) = later.zip(it.detail.as_ref()) {
+            stands_for(later, steps);
+        }
+    }
+    Ok(older)
+}
+
+/// Notes that an escalation stands for the steps of an older one, too: whom those tell is still to be told.
+fn stands_for(later: &mut Delivery, older: &Value) {
+    let Some(Value::Object(detail)) = &mut later.detail else { return };
+    let step = |it: &Value| json!({"after_reminders": it["after_reminders"], "to": it["to"], "set_state": it["set_state"]});
+    let also = older["also"].as_array().into_iter().flatten();
+    if let Value::Array(list) = detail.entry("also").or_insert_with(|| json!([])) {
+        list.extend([older].into_iter().chain(also).map(step));
+    }
 }

@@ -26,6 +26,8 @@ const RULES: [&str; 3] = ["escalation", "phase_owners", "ambiguous"];
 pub(super) struct Policy {
     /// The section as the configuration has it; what the file does not name has the default.
     section: Rules,
+    /// The keys of it that the file names.
+    named: BTreeSet<String>,
     /// The other keys, as a change of the workspace.
     change: WorkspacePatch,
 }
@@ -38,18 +40,34 @@ impl Policy {
         rules
     }
 
-    /// The rules of a workspace that takes it over. What the file does not name of [`RULES`] stays.
-    pub(super) fn over(&self, own: &Rules) -> Rules {
-        let given = self.section.clone();
-        let mut rules = Rules {
-            policy: given.policy,
-            nudge_customer: given.nudge_customer || own.nudge_customer,
-            ops_email: given.ops_email.or_else(|| own.ops_email.clone()),
-            ops_slack_channel: given.ops_slack_channel.or_else(|| own.ops_slack_channel.clone()),
-            ..own.clone()
-        };
+    /// The rules of a workspace that takes it over: what the file does not name stays.
+    pub(super) fn over(&self, own: &Rules) -> anyhow::Result<Rules> {
+        let (mut rules, given) = (own.clone(), &self.section);
+        let (policy, new) = (&mut rules.policy, &given.policy);
+        for key in &self.named {
+            match key.as_str() {
+                "time_zone" => policy.time_zone.clone_from(&new.time_zone),
+                "time_of_day" => policy.time_of_day = new.time_of_day,
+                "send_until" => policy.send_until = new.send_until,
+                "working_days" => policy.working_days.clone_from(&new.working_days),
+                "holidays" => policy.holidays.clone_from(&new.holidays),
+                "catch_up" => policy.catch_up = new.catch_up,
+                "spread_minutes" => policy.spread_minutes = new.spread_minutes,
+                "nudge_customer" => rules.nudge_customer = given.nudge_customer,
+                "ops_email" => rules.ops_email.clone_from(&given.ops_email),
+                "ops_slack_channel" => rules.ops_slack_channel.clone_from(&given.ops_slack_channel),
+                other => anyhow::bail!("reminders.{other} cannot be tried in the place of a workspace's own"),
+            }
+        }
+        let (from, until) = (rules.policy.time_of_day, rules.policy.send_until);
+        anyhow::ensure!(
+            from < until,
+            "with the policy, reminders.time_of_day is {} and reminders.send_until {}; send_until must be the later one",
+            from.format("%H:%M"),
+            until.format("%H:%M")
+        );
         self.change.merge(&mut rules);
-        rules
+        Ok(rules)
     }
 }
 
@@ -81,10 +99,13 @@ pub(super) fn policy(path: &Path) -> anyhow::Result<Policy> {
             body.insert(key.to_owned(), serde_json::to_value(value)?);
         }
     }
+    let named =
+        table.get("reminders").and_then(toml::Value::as_table).into_iter().flat_map(toml::Table::keys);
+    let named = named.filter(|key| !RULES.contains(&key.as_str())).cloned().collect();
     let change = usher_ingest::body::patch_workspace(&body.into());
     let change =
         change.map_err(|fault| anyhow::anyhow!("the policy {shown}, [reminders]: {}", fault.message))?;
-    Ok(Policy { section: store::rules(&config.reminders)?, change })
+    Ok(Policy { section: store::rules(&config.reminders)?, named, change })
 }
 
 /// The live records of a workspace; `policy` stands in the place of its own.
@@ -96,7 +117,7 @@ pub(super) async fn from_store(
     let (store, workspace) = commands::workspace(config, &flags.scope.within).await?;
     let livemode = !flags.scope.test;
     let own = workspace.rules;
-    let rules = policy.map_or_else(|| own.clone(), |policy| policy.over(&own));
+    let rules = policy.map_or_else(|| Ok(own.clone()), |policy| policy.over(&own))?;
     let mut world = World::default();
     let mut page = Page { limit: PAGE, cursor: None };
     let mut seen: BTreeSet<OnboardingId> = BTreeSet::new();

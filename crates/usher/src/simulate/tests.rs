@@ -254,14 +254,32 @@ fn what_a_policy_does_not_name_is_the_workspace_s_own() {
         escalation: vec![step(7)],
         phase_owners: vec![PhaseOwner { phase: Phase::Review, role: Role::Se }],
         ambiguous: Ambiguous::Hold,
+        nudge_customer: true,
+        policy: usher_lifecycle::reminder::Policy {
+            time_zone: usher_lifecycle::reminder::zone("Europe/Berlin").expect("a zone"),
+            holidays: ["2026-12-25".parse().expect("a date")].into(),
+            ..Default::default()
+        },
         ..Rules::default()
     };
     let over = |text: &str| {
         std::fs::write(&path, format!("[reminders]\n{text}")).expect("written");
-        policy(&path).expect("a policy").over(&own)
+        policy(&path).expect("a policy").over(&own).expect("it fits")
     };
     let kept = over("spread_minutes = 9\n");
     assert_eq!((&kept.escalation, kept.policy.spread_minutes), (&own.escalation, 9));
+    let policy = usher_lifecycle::reminder::Policy { spread_minutes: 9, ..own.policy.clone() };
+    assert_eq!(kept, Rules { policy, ..own.clone() });
+    assert!(!over("nudge_customer = false\n").nudge_customer);
+    std::fs::write(&path, "[reminders]\nsend_until = \"08:30\"\ntime_of_day = \"08:00\"\n").expect("written");
+    let late = Rules { policy: usher_lifecycle::reminder::Policy { ..own.policy.clone() }, ..own.clone() };
+    assert!(super::load::policy(&path).expect("a policy").over(&late).is_ok());
+    std::fs::write(&path, "[reminders]\ntime_of_day = \"17:30\"\n").expect("written");
+    let mut early = own.clone();
+    early.policy.send_until = "17:00".parse().expect("a time");
+    let told =
+        super::load::policy(&path).expect("a policy").over(&early).expect_err("they do not fit").to_string();
+    assert!(told.contains("time_of_day is 17:30 and reminders.send_until 17:00"), "{told}");
     assert_eq!((kept.owner(Phase::Review), kept.ambiguous), (Role::Se, Ambiguous::Hold));
     let changed = over("ambiguous = \"resend\"\nescalation = [{ after_reminders = 2, to = \"fallback\" }]\n");
     assert_eq!((changed.escalation, changed.ambiguous), (vec![step(2)], Ambiguous::Resend));

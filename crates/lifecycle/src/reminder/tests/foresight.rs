@@ -246,7 +246,7 @@ impl Scheduler<'_> {
         found.extend(nudge.map(|to| (Kind::Customer, to, vec![])));
         let address = |to: &Target| (to.channel, to.recipient.clone());
         let mut seen = Vec::new();
-        for (kind, to, steps) in found {
+        for (kind, to, mut steps) in found {
             let key = (kind, to.as_ref().ok().map(address));
             if seen.contains(&key) {
                 let known = self.waiting.iter_mut().find(|it| key == (it.0, Some(address(&it.2))));
@@ -259,6 +259,7 @@ impl Scheduler<'_> {
                 let (older, kept): (Vec<_>, _) =
                     self.waiting.drain(..).partition(|it| key == (it.0, Some(address(&it.2))));
                 self.waiting = kept;
+                steps.extend(older.iter().flat_map(|it| &it.4));
                 let gone = older.iter().map(|it| line(it.0, it.1, Some(&it.2), Err(Reason::Superseded)));
                 self.ledger.extend(gone);
             }

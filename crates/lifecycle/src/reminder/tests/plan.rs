@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc, Weekday};
 use proptest::prelude::*;
 
 use super::{at, date, model::policies, office, onboarding, slot};
@@ -11,8 +11,8 @@ use crate::{
     customer::CustomerStatus,
     onboarding::Silent,
     reminder::{
-        CatchUp, Channel, DueNow, Gap, Policy, Reason, Rules, Slot, Step, gap, next_slot, slots, spread,
-        stable_hash, step,
+        CatchUp, Channel, DueNow, Gap, Policy, Reason, Rules, Slot, Step, gap, next_reminder, next_slot,
+        slots, spread, stable_hash, step,
     },
     state::State,
 };
@@ -190,6 +190,26 @@ fn a_pending_slot_beside_the_rhythm_is_kept() {
     assert_eq!(found.due, Some(due(tuesday(), "2026-11-24T09:00:00+01:00")));
     assert_eq!(found.gaps, []);
     assert_eq!(found.next, Some(slot("2026-11-30", "2026-11-30T09:00:00+01:00")));
+}
+
+#[test]
+fn a_date_that_was_kept_is_not_made_up_for() {
+    // Pending for a Friday when Fridays became days off; by the new policy its nominal date would roll to Monday.
+    let mut rules = berlin();
+    rules.policy.working_days.retain(|day| *day != Weekday::Fri);
+    let mut weekly = Onboarding { reminder_frequency_days: 7, ..onboarding("2026-11-20") };
+    let friday = slot("2026-11-27", "2026-11-27T09:00:00+01:00");
+    let next = slot("2026-12-07", "2026-12-07T09:00:00+01:00");
+    let found = take(&rules, &weekly, friday, "2026-11-27T09:00:00+01:00");
+    assert_eq!((found.due, found.next), (Some(due(friday, "2026-11-27T09:00:00+01:00")), Some(next)));
+    // Nor by what changes before then.
+    weekly.reminders.last_slot = Some(friday.date);
+    let found = next_reminder(&rules, &weekly, CustomerStatus::Active, false, at("2026-11-28 12:00"));
+    assert_eq!(found, Ok(next));
+    // Of a Friday that nobody was reminded of, Monday is the slot.
+    weekly.reminders.last_slot = None;
+    let found = next_reminder(&rules, &weekly, CustomerStatus::Active, false, at("2026-11-28 12:00"));
+    assert_eq!(found, Ok(slot("2026-11-30", "2026-11-30T09:00:00+01:00")));
 }
 
 #[test]
