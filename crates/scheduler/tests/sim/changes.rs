@@ -27,9 +27,9 @@ impl Stage {
     pub(crate) fn change(self: &Arc<Self>) {
         let now = self.clock.now();
         let mut places = Vec::new();
+        let at_once = TimeDelta::hours(if self.size.is_large() { 8 } else { 3 });
         let mut agenda = self.agenda();
-        while let Some(&Reverse((at, place))) = agenda.peek().filter(|it| it.0.0 <= now + TimeDelta::hours(3))
-        {
+        while let Some(&Reverse((at, place))) = agenda.peek().filter(|it| it.0.0 <= now + at_once) {
             agenda.pop();
             places.push((at, place));
         }
@@ -93,7 +93,7 @@ impl Stage {
         let mut chance = self.chance();
         let mut patch = OnboardingPatch::default();
         // Where there are many, they are soon done.
-        let draw = if self.size.is_large() && chance.once_in(1_500) { 99 } else { chance.below(100) };
+        let draw = if self.size.is_large() && chance.once_in(2_500) { 99 } else { chance.below(100) };
         let (command, effect): (Command, Effect) = match draw {
             0..72 => {
                 let mut after = job.clone();
