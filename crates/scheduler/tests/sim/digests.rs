@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use usher_lifecycle::reminder::{Channel, Kind};
 use usher_store::{Delivery, Status};
 
 use crate::check::One;
-use crate::rules::SKEW;
+use crate::rules::{GRACE, SKEW};
 
 /// Workspace, channel, recipient, due time.
 type Key = (usize, Channel, String, DateTime<Utc>);
@@ -47,6 +47,9 @@ impl One<'_> {
         let moved = || self.rows.iter().any(|it| it.slot == row.slot && it.status != Status::Sent);
         let planned_at = self.world.true_time(row.planned_at);
         let changed = || self.world.changes(self.place, row.due_at - SKEW * 2, planned_at).next().is_some();
-        plain && !moved() && !self.world.is_murky(row.due_at) && !changed()
+        // Where messages are spread, what is late is spread from when it was planned.
+        let spread = self.world.office(self.place).at(planned_at).spread > TimeDelta::zero();
+        let late = spread && row.planned_at - row.due_at > GRACE;
+        plain && !late && !moved() && !self.world.is_murky(row.due_at) && !changed()
     }
 }
