@@ -8,10 +8,6 @@
 
 use std::{
     process::Command,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
     time::{Duration, Instant},
 };
 
@@ -19,7 +15,6 @@ use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
-use tracing::{Event, Level, Metadata, Subscriber, span};
 use usher_bus::{Bus, Local};
 use usher_lifecycle::reminder::{Policy, Rules};
 use usher_scheduler::{
@@ -28,7 +23,7 @@ use usher_scheduler::{
     message::Templates,
 };
 use usher_store::Store;
-use usher_testkit::{clock::VirtualClock, postgres::Postgres};
+use usher_testkit::{clock::VirtualClock, postgres::Postgres, statements::Statements};
 
 const FEW: u64 = 10_000;
 const DUE: u64 = 1_000;
@@ -161,8 +156,8 @@ impl Bed {
     }
 
     /// Statements that a scheduler with nothing to do makes in a minute.
-    async fn idle(&self) -> u64 {
-        let count = Arc::new(AtomicU64::new(0));
+    async fn idle(&self) -> usize {
+        let statements = Statements::default();
         let shutdown = CancellationToken::new();
         let running = async {
             tokio::join!(self.scheduler.run(shutdown.clone()), async {
@@ -171,10 +166,10 @@ impl Bed {
             })
         };
         // The future runs on this thread, and so do the events of its statements.
-        let _counted = tracing::subscriber::set_default(Counter(Arc::clone(&count)));
+        let _counted = tracing::subscriber::set_default(statements.clone());
         running.await;
         self.store.close().await;
-        count.load(Ordering::Relaxed)
+        statements.count()
     }
 }
 
@@ -215,29 +210,4 @@ fn psql(url: &str, statement: &str) -> anyhow::Result<()> {
         .output()?;
     anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(())
-}
-
-/// Counts the store's statements.
-struct Counter(Arc<AtomicU64>);
-
-impl Subscriber for Counter {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::TRACE && metadata.target() == "usher_store::db"
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, _: &Event<'_>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
 }

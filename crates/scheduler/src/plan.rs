@@ -195,7 +195,7 @@ fn escalated(
         let row = Delivery::pending(onboarding, Kind::Escalation, slot, due_at, send_after, now);
         let mut row = Delivery { detail: Some(detail(told.step)), ..row };
         for step in told.also {
-            steps::join(&mut row, &detail(step));
+            row.stand_for(&detail(step));
         }
         match told.to {
             Ok(target) => spread_to(around.rules, row, target),

@@ -28,19 +28,7 @@ pub(crate) fn add(all: &mut Vec<Delivery>, row: Delivery) {
         return;
     }
     if let Some(more) = &row.detail {
-        join(known, more);
-    }
-}
-
-/// Notes that the delivery stands for one more step, which has that detail.
-pub(crate) fn join(row: &mut Delivery, more: &Value) {
-    let Some(Value::Object(detail)) = &mut row.detail else { return };
-    if let Value::Array(also) = detail.entry("also").or_insert_with(|| json!([])) {
-        also.push(json!({
-            "after_reminders": more["after_reminders"],
-            "to": more["to"],
-            "set_state": more["set_state"],
-        }));
+        known.stand_for(more);
     }
 }
 

@@ -166,6 +166,17 @@ bulks! {
 }
 
 impl Delivery {
+    /// Notes that an escalation stands for the steps of another one's detail, too: the detail tells its own step, and the
+    /// others under `also`.
+    pub fn stand_for(&mut self, other: &Value) {
+        let Some(Value::Object(detail)) = &mut self.detail else { return };
+        let step = |it: &Value| json!({"after_reminders": it["after_reminders"], "to": it["to"], "set_state": it["set_state"]});
+        let more = other["also"].as_array().into_iter().flatten();
+        if let Value::Array(also) = detail.entry("also").or_insert_with(|| json!([])) {
+            also.extend([other].into_iter().chain(more).map(step));
+        }
+    }
+
     /// A delivery that is still to be sent.
     pub fn pending(
         onboarding: &Onboarding,

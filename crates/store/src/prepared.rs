@@ -33,6 +33,7 @@ pub(crate) const STATEMENTS: &[&[&Stmt]] = &[
     schedules::PLAN,
     schedules::REDATE,
     schedules::STATEMENTS,
+    schedules::SUPERSEDE,
     store::STATEMENTS,
     suspects::STATEMENTS,
     workspaces::STATEMENTS,
@@ -147,7 +148,7 @@ async fn planning_does_not_read_the_history_of_the_ledger() -> anyhow::Result<()
     let Db::Sqlite { writer, .. } = store.db() else { anyhow::bail!("this is SQLite") };
     let (_, text) = all(false)
         .into_iter()
-        .find(|(name, _)| name.ends_with("schedules::plan::WAITING"))
+        .find(|(name, _)| name.ends_with("schedules::supersede::WAITING"))
         .context("the statement has that name")?;
     let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {text}"));
     let rows = sqlx::query(explain).fetch_all(writer).await?;

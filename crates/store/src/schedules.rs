@@ -2,6 +2,7 @@
 
 mod plan;
 mod redate;
+mod supersede;
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -19,6 +20,7 @@ use usher_lifecycle::{
 pub(crate) use self::{
     plan::{BULKS as PLAN_BULKS, STATEMENTS as PLAN},
     redate::{BULKS as REDATE_BULKS, STATEMENTS as REDATE},
+    supersede::STATEMENTS as SUPERSEDE,
 };
 use crate::{
     Store,

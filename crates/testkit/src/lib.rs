@@ -17,6 +17,7 @@ pub mod process;
 mod recording;
 pub mod slack;
 pub mod smtp;
+pub mod statements;
 mod tls;
 
 pub use daemon::Exit;

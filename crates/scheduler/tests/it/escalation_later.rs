@@ -22,6 +22,7 @@ use crate::{
 
 stories!(
     a_later_step_to_the_same_recipient_stands_for_one_that_waits,
+    what_gave_way_is_still_told_when_the_later_step_tells_others,
     a_later_step_to_others_leaves_one_that_waits,
     by_another_channel_it_is_another_message,
     what_a_dead_worker_held_gives_way_to_a_later_step,
@@ -71,6 +72,26 @@ async fn a_later_step_to_the_same_recipient_stands_for_one_that_waits(mut rig: R
     let sent = ["05 email sent -", "05 slack sent -"];
     assert_eq!(told(&rig, onboarding).await, [superseded, sent].concat());
     assert_eq!(rig.mailed().iter().filter(|to| *to == "pam@example.com").count(), 1);
+}
+
+async fn what_gave_way_is_still_told_when_the_later_step_tells_others(mut rig: Rig) {
+    let (onboarding, pam) = acme(&mut rig, &[FIRST, (2, EscalateTo::Se, None)]).await;
+    let holder = |user: UserId| OnboardingPatch {
+        roles: [(Role::Se, Some(user.to_text()))].into(),
+        ..OnboardingPatch::default()
+    };
+    rig.patch(onboarding, holder(pam)).await;
+    off_until_friday(&rig, pam).await;
+    for slot in [3, 4, 5] {
+        day(&rig, slot).await;
+    }
+    let bob = rig.user("bob").await;
+    rig.patch(onboarding, holder(bob)).await;
+    day(&rig, 6).await;
+    // She is product ops, whom the first step tells.
+    let superseded = ["04 email skipped superseded", "04 slack skipped superseded"];
+    let sent = ["05 email sent -", "05 slack sent -"];
+    assert_eq!(told(&rig, onboarding).await, [superseded, sent].concat());
 }
 
 async fn a_later_step_to_others_leaves_one_that_waits(mut rig: Rig) {

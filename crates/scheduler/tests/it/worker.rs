@@ -1,7 +1,6 @@
 //! The loop, by a clock that goes like the real one and shows another time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -13,6 +12,7 @@ use usher_lifecycle::onboarding::Role;
 use usher_scheduler::{Channels, Clock, Scheduler};
 use usher_store::Status;
 use usher_testkit::smtp::Behaviour;
+use usher_testkit::statements::Statements;
 
 use crate::PATIENCE;
 use crate::rig::{Rig, scheduler, stories};
@@ -147,26 +147,6 @@ async fn a_channel_that_is_down_is_not_hammered(rig: Rig) {
     assert_eq!(rig.story(onboarding).await, ["email ada sent -", "slack ada pending -"]);
 }
 
-/// Counts the store's statements.
-#[derive(Clone, Default)]
-struct Statements(Arc<AtomicUsize>);
-
-impl tracing::Subscriber for Statements {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.target().starts_with("usher_store") && metadata.fields().field("statement").is_some()
-    }
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-    fn event(&self, _: &tracing::Event<'_>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-    fn enter(&self, _: &tracing::span::Id) {}
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
 async fn an_idle_look_at_the_tables_is_one_statement(rig: Rig) {
     let ada = rig.user("ada").await;
     rig.onboarding("Acme", &[(Role::Csm, ada)]).await;
@@ -175,7 +155,7 @@ async fn an_idle_look_at_the_tables_is_one_statement(rig: Rig) {
     let worker = Loop::start(&rig, "2026-03-03T08:00:00Z", by_email(&rig));
     for looks in 1..=5 {
         let looked = async {
-            while statements.0.load(Ordering::SeqCst) < looks {
+            while statements.count() < looks {
                 tokio::task::yield_now().await;
             }
             // The one statement was all: had it more to say, it would have begun by the end of the next look.
@@ -184,6 +164,6 @@ async fn an_idle_look_at_the_tables_is_one_statement(rig: Rig) {
         timeout(PATIENCE, looked).await.unwrap();
     }
     worker.end().await;
-    let all = statements.0.load(Ordering::SeqCst);
+    let all = statements.count();
     assert!((5..=6).contains(&all), "five looks and at most one more: {all}");
 }

@@ -4,24 +4,21 @@
 //! ledger's unique key). A row that cannot be read or planned is moved on with its error in the ledger: while it stays
 //! due, no delivery of the rhythm may be sent, of anybody.
 
-use std::{
-    collections::HashMap,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::{Value, json};
+use serde_json::Value;
 use usher_lifecycle::{
-    Command, OnboardingId,
+    Command,
     event::{Actor, Event, EventKind},
     reminder::{Kind, Slot},
 };
 
-use super::{DueSchedule, Escalated, ManualRequest, PlanInput, PlanWrite, situation};
+use super::{DueSchedule, Escalated, ManualRequest, PlanInput, PlanWrite, situation, supersede::supersede};
 use crate::{
     Dedupe, Ref, Request, Store, apply,
     db::{Arg, Row, Tx, bulks, statements},
-    deliveries::{self, AttemptError, Delivery, Status, delivery_columns},
+    deliveries::{self, AttemptError, Delivery, Status},
     error::StoreError,
     ids, outbox,
     records::{self, onboarding_columns},
@@ -39,15 +36,6 @@ statements! {
                    JOIN schedules s ON s.onboarding_id = o.id
                    WHERE r.planned_at IS NULL ORDER BY r.requested_at, r.id LIMIT $1 {skip locked:r}");
     PLANNED = "UPDATE reminder_requests SET planned_at = $2 WHERE id {in:$1} AND planned_at IS NULL";
-    // A row that is locked is being claimed or finished: it is not ours to supersede, and planning never waits for it.
-    WAITING = "SELECT id, onboarding_id, kind, slot, channel, recipient FROM deliveries
-               WHERE onboarding_id {in:$1} AND kind IN ('cadence', 'customer', 'escalation') AND status = 'pending'
-                 AND lease_until IS NULL
-               ORDER BY id {skip locked}";
-    SUPERSEDE = concat!("UPDATE deliveries SET status = CASE WHEN ambiguities > 0 THEN 'ambiguous' WHEN attempts > 0 THEN 'failed'
-                 ELSE 'skipped' END,
-                 reason = 'superseded', updated_at = $2
-               WHERE id {in:$1} RETURNING ", delivery_columns!());
     MOVE_ON = "UPDATE schedules SET due_at = $3 WHERE onboarding_id = $1 AND due_at <= $2";
 }
 
@@ -369,63 +357,4 @@ async fn set_states(tx: &mut Tx, taken: &[Escalated], now: DateTime<Utc>) -> Res
         tracing::warn!(code = refusal.code.as_str(), "an escalation cannot set the state");
     }
     Ok(())
-}
-
-/// What waits of an older slot gives way to the new one; an escalation only to one for the same recipient by the same channel.
-async fn supersede(
-    tx: &mut Tx,
-    write: &mut PlanWrite,
-    now: DateTime<Utc>,
-) -> Result<Vec<Delivery>, StoreError> {
-    let mut newest: HashMap<OnboardingId, &String> = HashMap::new();
-    let mut told: HashMap<(OnboardingId, String, String), &String> = HashMap::new();
-    for it in &write.deliveries {
-        let slot = match (it.kind, it.channel, &it.recipient) {
-            (Kind::Cadence, ..) => newest.entry(it.onboarding_id).or_insert(&it.slot),
-            (Kind::Escalation, Some(channel), Some(recipient)) if it.status == Status::Pending => {
-                let key = (it.onboarding_id, channel.to_string(), recipient.to_string());
-                told.entry(key).or_insert(&it.slot)
-            }
-            (Kind::Escalation | Kind::Customer | Kind::Manual, ..) => continue,
-        };
-        *slot = (*slot).max(&it.slot);
-    }
-    let mut older = Vec::new();
-    // A step is taken with a slot, so that its onboarding is among these.
-    if newest.is_empty() {
-        return Ok(Vec::new());
-    }
-    for row in tx.all(&WAITING, vec![Arg::texts(newest.keys())]).await? {
-        let (onboarding, slot): (OnboardingId, _) = (row.parsed("onboarding_id")?, row.text("slot")?);
-        let later = match row.parsed("kind")? {
-            Kind::Escalation => told.get(&(onboarding, row.text("channel")?, row.text("recipient")?)),
-            Kind::Cadence | Kind::Customer | Kind::Manual => newest.get(&onboarding),
-        };
-        if later.is_some_and(|later| slot < **later) {
-            older.push(row.text("id")?);
-        }
-    }
-    if older.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rows = tx.all(&SUPERSEDE, vec![Arg::Texts(older), Arg::time(now)]).await?;
-    let older: Vec<Delivery> = rows.iter().map(deliveries::read).collect::<Result<_, _>>()?;
-    for it in older.iter().filter(|it| it.kind == Kind::Escalation) {
-        let address = |row: &Delivery| (row.kind, row.onboarding_id, row.channel, row.recipient.clone());
-        let later = write.deliveries.iter_mut().find(|row| address(row) == address(it));
-        if let Some((later, steps)) = later.zip(it.detail.as_ref()) {
-            stands_for(later, steps);
-        }
-    }
-    Ok(older)
-}
-
-/// Notes that an escalation stands for the steps of an older one, too: whom those tell is still to be told.
-fn stands_for(later: &mut Delivery, older: &Value) {
-    let Some(Value::Object(detail)) = &mut later.detail else { return };
-    let step = |it: &Value| json!({"after_reminders": it["after_reminders"], "to": it["to"], "set_state": it["set_state"]});
-    let also = older["also"].as_array().into_iter().flatten();
-    if let Value::Array(list) = detail.entry("also").or_insert_with(|| json!([])) {
-        list.extend([older].into_iter().chain(also).map(step));
-    }
 }

@@ -1,18 +1,12 @@
 //! A process with nothing to do asks its database next to nothing, whatever parts it has: the law is for all of them together.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use usher_scheduler::Clock;
-use usher_testkit::{nats::Nats, postgres, process::wait_for_file};
+use usher_testkit::{nats::Nats, postgres, process::wait_for_file, statements::Statements};
 
 use super::{Roles, run_until};
 use crate::{
@@ -22,26 +16,6 @@ use crate::{
 
 /// How long the servers may take to be reached.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Counts the store's statements.
-#[derive(Clone, Default)]
-struct Statements(Arc<AtomicUsize>);
-
-impl tracing::Subscriber for Statements {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.target().starts_with("usher_store") && metadata.fields().field("statement").is_some()
-    }
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-    fn event(&self, _: &tracing::Event<'_>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-    fn enter(&self, _: &tracing::span::Id) {}
-    fn exit(&self, _: &tracing::span::Id) {}
-}
 
 /// Goes on as tokio's clock does, which the test stops and moves.
 fn clock() -> Clock {
@@ -79,7 +53,7 @@ async fn statements_a_minute(roles: Roles, settings: &[(&str, &str)], minutes: u
 
     let statements = Statements::default();
     let _counting = tracing::subscriber::set_default(statements.clone());
-    let count = || statements.0.load(Ordering::SeqCst);
+    let count = || statements.count();
     let shutdown = CancellationToken::new();
     let process = run_until(shutdown.clone(), clock(), &config, roles, None);
     let minutes = async {

@@ -271,9 +271,6 @@ fn what_a_policy_does_not_name_is_the_workspace_s_own() {
     let policy = usher_lifecycle::reminder::Policy { spread_minutes: 9, ..own.policy.clone() };
     assert_eq!(kept, Rules { policy, ..own.clone() });
     assert!(!over("nudge_customer = false\n").nudge_customer);
-    std::fs::write(&path, "[reminders]\nsend_until = \"08:30\"\ntime_of_day = \"08:00\"\n").expect("written");
-    let late = Rules { policy: usher_lifecycle::reminder::Policy { ..own.policy.clone() }, ..own.clone() };
-    assert!(super::load::policy(&path).expect("a policy").over(&late).is_ok());
     std::fs::write(&path, "[reminders]\ntime_of_day = \"17:30\"\n").expect("written");
     let mut early = own.clone();
     early.policy.send_until = "17:00".parse().expect("a time");

@@ -5,18 +5,31 @@ use proptest::prelude::*;
 use super::{at, date, onboarding, user, user_id};
 use crate::{
     Onboarding, Phase, State,
-    customer::Contact,
+    customer::{Contact, CustomerStatus},
     id::{ContactId, CustomerId, WorkspaceId},
     onboarding::Roles,
     person::User,
     reminder::{
         Channel::{self, Email, Slack},
-        Configured, EscalateTo, Reason, Recipient, Rules, Target, Why, audience,
+        Configured, Context, EscalateTo, Reason, Recipient, Rules, Target, Why, audience,
         audience::{customer, escalation, nudge},
     },
 };
 
 pub(super) const BOTH: Configured = Configured { email: true, slack: true };
+
+/// Of a customer who is active, in an installation with both channels.
+pub(super) fn context<'a>(rules: &'a Rules, onboarding: &'a Onboarding, people: &'a [User]) -> Context<'a> {
+    Context {
+        rules,
+        onboarding,
+        customer_status: CustomerStatus::Active,
+        customer_deleted: false,
+        people,
+        primary_contact: None,
+        configured: BOTH,
+    }
+}
 
 /// In `program_buildout`, which the SE owns: 1 is CSM, 2 SE, 3 designer, 4 product ops.
 pub(super) fn staffed() -> (Onboarding, Vec<User>) {

@@ -7,7 +7,7 @@ use proptest::{prelude::*, sample};
 
 use super::{
     EVERY_DAY, at,
-    audience::{BOTH, contact, ops, staffed},
+    audience::{contact, context, ops, staffed},
     date, office, slot, time,
 };
 use crate::{
@@ -28,18 +28,6 @@ const TO: [EscalateTo; 5] =
 
 fn after(after_reminders: u32, to: EscalateTo, set_state: Option<State>) -> EscalationStep {
     EscalationStep { after_reminders, to, set_state }
-}
-
-fn context<'a>(rules: &'a Rules, onboarding: &'a Onboarding, people: &'a [User]) -> Context<'a> {
-    Context {
-        rules,
-        onboarding,
-        customer_status: CustomerStatus::Active,
-        customer_deleted: false,
-        people,
-        primary_contact: None,
-        configured: BOTH,
-    }
 }
 
 /// Reminded every working day at nine in Berlin, from Monday 2026-11-23 on.

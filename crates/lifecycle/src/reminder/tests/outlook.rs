@@ -4,14 +4,14 @@ use chrono::{DateTime, Utc};
 
 use super::{
     at,
-    audience::{BOTH, ops, staffed},
+    audience::{context, ops, staffed},
     date, office, slot,
 };
 use crate::{
     Onboarding, State,
     customer::CustomerStatus,
     person::User,
-    reminder::{CatchUp, Context, DueNow, Gap, Outlook, Policy, Reason, Rules, Slot, outlook, step},
+    reminder::{CatchUp, DueNow, Gap, Outlook, Policy, Reason, Rules, Slot, outlook, step},
 };
 
 fn rules(catch_up: CatchUp) -> Rules {
@@ -41,15 +41,7 @@ fn look(
     now: &str,
     after: Option<&str>,
 ) -> Outlook {
-    let context = Context {
-        rules,
-        onboarding,
-        customer_status: CustomerStatus::Active,
-        customer_deleted: false,
-        people,
-        primary_contact: None,
-        configured: BOTH,
-    };
+    let context = context(rules, onboarding, people);
     outlook(&context, at(now), after.map(at), 3)
 }
 
